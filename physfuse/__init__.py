@@ -1,0 +1,65 @@
+"""Daily biophysical variables of crops, with uncertainty, from optical and radar images.
+
+The verbs of the command line are functions here: :func:`retrieve`, :func:`simulate`,
+:func:`demo`, :func:`info`. Cubes are opened and checked with :func:`open_optical` and
+:func:`open_radar`; the forward models live in :mod:`physfuse.radiative`. Names are loaded when
+they are first used (PEP 562), so that ``import physfuse`` costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from physfuse import errors
+    from physfuse._version import __version__
+    from physfuse.cube import open_optical, open_radar
+    from physfuse.demonstration import demo
+    from physfuse.errors import PhysfuseError, PhysfuseWarning
+    from physfuse.retrieval import retrieve
+    from physfuse.simulation import simulate, simulate_fields
+    from physfuse.summary import info
+
+__all__ = [
+    "PhysfuseError",
+    "PhysfuseWarning",
+    "__version__",
+    "demo",
+    "errors",
+    "info",
+    "open_optical",
+    "open_radar",
+    "retrieve",
+    "simulate",
+    "simulate_fields",
+]
+
+_HOME = {
+    "PhysfuseError": "errors",
+    "PhysfuseWarning": "errors",
+    "__version__": "_version",
+    "demo": "demonstration",
+    "info": "summary",
+    "open_optical": "cube",
+    "open_radar": "cube",
+    "retrieve": "retrieval",
+    "simulate": "simulation",
+    "simulate_fields": "simulation",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name from the module it lives in."""
+    if name == "errors":
+        return import_module("physfuse.errors")
+    if name not in _HOME:
+        raise AttributeError(f"module 'physfuse' has no attribute {name!r}")
+    value = getattr(import_module(f"physfuse.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """Public names, those not loaded yet included."""
+    return sorted(set(globals()) | set(__all__))

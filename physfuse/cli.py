@@ -1,0 +1,318 @@
+"""The command line: ``physfuse retrieve | simulate | demo | info``."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from typing import TextIO
+
+from physfuse._version import __version__
+
+_PLANNED_MODELS = ("physics-calibrated", "learned-sim", "learned", "hybrid")
+
+_DESCRIPTION = """\
+Daily biophysical variables of crops at 10 m, with uncertainty, from Sentinel-2 and Sentinel-1."""
+
+_RETRIEVE = """\
+Retrieve daily maps from optical and radar cubes.
+
+Input is NetCDF, Zarr or raw openEO NetCDF:
+  optical  reflectance(time, band, y, x), surface reflectance 0-1, NaN where absent;
+           clear(time, y, x), probability 0-1 that the pixel is seen clearly
+  radar    backscatter(time, polarization, y, x), sigma0, linear power (not dB)
+with `site` in place of `y, x` for points. Platform, angles, orbits, looks and place are used where
+the cube has them; what is assumed where it has not is written into the output."""
+
+_RETRIEVE_EXAMPLES = """\
+examples:
+  physfuse retrieve --optical optical.nc --radar radar.nc --out daily.nc
+  physfuse retrieve --optical s2a.nc s2b.nc --variables lai,cab,fapar --out daily.zarr
+  physfuse retrieve --radar radar.nc --place 50.7,4.6 --start 2021-03-01 --out daily.nc
+  physfuse retrieve --optical kept.nc --predict withheld.nc --predict-out seen.nc --out daily.nc"""
+
+_SIMULATE = """\
+Simulate a season over fields as both sensors see it, with the truth beside it: optical.nc,
+radar.nc and truth.nc. No data and no network are needed."""
+
+_SIMULATE_EXAMPLES = """\
+examples:
+  physfuse simulate --out season
+  physfuse simulate --out fields --points --fields 200 --seed 1
+  physfuse retrieve --optical season/optical.nc --radar season/radar.nc --out daily.nc"""
+
+_DEMO = """\
+Simulate a small season, retrieve it with optical, radar and both, write daily.nc and daily.png and
+print error and coverage against the truth."""
+
+_INFO = """\
+Without FILE: version, models, sensors and the state table with its priors. With FILE: what is in
+a cube, which defaults a retrieval would use and what looks wrong; or what is in an output."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        Arguments after the program's name; those of the process where not given.
+
+    Returns
+    -------
+    int
+        0 when done, 2 for an error that the user can mend (told in one message on standard error),
+        130 when interrupted.
+    """
+    given = sys.argv[1:] if argv is None else list(argv)
+    arguments = _parser().parse_args(_joined(given))
+    run: Callable[[argparse.Namespace], None] = arguments.run
+    from physfuse.errors import PhysfuseError
+
+    with warnings.catch_warnings():
+        warnings.showwarning = _show_warning
+        try:
+            run(arguments)
+        except (PhysfuseError, FileNotFoundError, PermissionError) as error:
+            if arguments.debug:
+                raise
+            sys.stderr.write(f"physfuse {arguments.verb}: error: {_text(error)}\n")
+            return 2
+        except KeyboardInterrupt:
+            if arguments.debug:
+                raise
+            sys.stderr.write("physfuse: interrupted\n")
+            return 130
+    return 0
+
+
+def _joined(argv: list[str]) -> list[str]:
+    """Let ``--place -33.9,18.4`` through: a value that starts with a minus sign is no option."""
+    joined: list[str] = []
+    for word in argv:
+        if joined and joined[-1] == "--place" and re.match(r"-[\d.]", word):
+            joined[-1] = f"--place={word}"
+        else:
+            joined.append(word)
+    return joined
+
+
+def _text(error: BaseException) -> str:
+    """Message of an error, the file's name included where the system told it apart."""
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{error.filename}: {error.strerror}"
+    return str(error) or type(error).__name__
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Show a warning as one line without the place in the code."""
+    (file or sys.stderr).write(f"physfuse: warning: {message}\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="physfuse", description=_DESCRIPTION)
+    parser.add_argument("--version", action="version", version=f"physfuse {__version__}")
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--debug", action="store_true", help="show the traceback of an error")
+
+    def verb(
+        name: str, text: str, examples: str, run: Callable[[argparse.Namespace], None]
+    ) -> argparse.ArgumentParser:
+        made = verbs.add_parser(
+            name,
+            help=text.replace("\n", " ").split(". ")[0].split(": ")[0].rstrip("."),
+            description=text,
+            epilog=examples,
+            parents=[common],
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        made.set_defaults(run=run)
+        return made
+
+    _add_retrieve(verb("retrieve", _RETRIEVE, _RETRIEVE_EXAMPLES, _retrieve))
+    _add_simulate(verb("simulate", _SIMULATE, _SIMULATE_EXAMPLES, _simulate))
+    demo = verb("demo", _DEMO, "", _demo)
+    demo.add_argument("--out", default="demo", metavar="DIR", help="folder to write (demo)")
+    _add_output(demo)
+    info = verb("info", _INFO, "", _info)
+    info.add_argument("file", nargs="?", metavar="FILE", help="a cube or an output")
+    info.add_argument("--place", type=_place, metavar="LAT,LON", help="for a cube without a CRS")
+    return parser
+
+
+def _add_output(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--overwrite", action="store_true", help="replace outputs that exist")
+    parser.add_argument("--quiet", action="store_true", help="no progress bars")
+
+
+def _add_retrieve(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--optical", nargs="+", action="extend", metavar="FILE", help="one or several cubes")
+    add("--radar", nargs="+", action="extend", metavar="FILE", help="one or several cubes")
+    add("--out", required=True, metavar="FILE", help="output: .nc, or a folder .zarr")
+    add("--model", default="physics", metavar="NAME", help="physics (the default)")
+    add("--start", metavar="DATE", help="first day, YYYY-MM-DD (first observation)")
+    add("--end", metavar="DATE", help="last day, YYYY-MM-DD (last observation)")
+    add(
+        "--variables",
+        type=_names,
+        metavar="A,B,...",
+        help="what is written, separated by commas (all); `physfuse info` lists the state",
+    )
+    add(
+        "--season",
+        default="11-01",
+        metavar="MM-DD",
+        help="day on which vegetation constants may change (11-01)",
+    )
+    add(
+        "--place",
+        type=_place,
+        metavar="LAT,LON",
+        help="degrees, for the sun, where a cube has neither CRS nor place",
+    )
+    add(
+        "--bare-soil",
+        default="baghdadi_2016",
+        metavar="NAME",
+        help="soil under the water cloud: baghdadi_2016 (the default) or oh_2004",
+    )
+    add("--seed", type=int, default=0, metavar="N", help="seed of what is drawn (0)")
+    add(
+        "--predict",
+        metavar="CUBE",
+        help="predict what a sensor would have seen at the times, bands and geometry of CUBE; "
+        "its values are never read",
+    )
+    add("--predict-out", metavar="FILE", help="where the prediction goes")
+    _add_output(parser)
+
+
+def _add_simulate(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--out", required=True, metavar="DIR", help="folder to write")
+    add("--fields", type=int, metavar="N", help="number of fields (9; 200 with --points)")
+    add("--field-pixels", type=int, default=8, metavar="N", help="side of a field, pixels (8)")
+    add(
+        "--points",
+        action="store_true",
+        help="independent fields, one point each, in place of a map",
+    )
+    add("--year", type=int, default=2021, help="year of harvest (2021)")
+    add("--seed", type=int, default=0, metavar="N", help="seed of all randomness (0)")
+    add("--start", metavar="DATE", help="first day, YYYY-MM-DD (1 November before)")
+    add("--end", metavar="DATE", help="last day, YYYY-MM-DD (31 October)")
+    add("--sensors", type=_names, metavar="A,B", help="optical,radar (both)")
+    add("--cloudiness", type=float, metavar="SHARE", help="share of cloudy days (0.62)")
+    add("--gap-days", type=int, metavar="N", help="shortest length of the long gap (45)")
+    add("--looks", type=float, metavar="N", help="looks of the radar (4.4)")
+    add("--bare-soil", metavar="NAME", help="baghdadi_2016 (the default) or oh_2004")
+    _add_output(parser)
+
+
+def _names(text: str) -> list[str]:
+    """Names separated by commas."""
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if not names:
+        raise argparse.ArgumentTypeError("name at least one, separated by commas: lai,cab")
+    return names
+
+
+def _place(text: str) -> tuple[float, float]:
+    """Latitude and longitude separated by a comma."""
+    try:
+        latitude, longitude = (float(part) for part in text.split(","))
+    except ValueError:
+        latitude = longitude = float("nan")
+    if not (abs(latitude) <= 90 and -180 <= longitude <= 360):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no place; write LAT,LON in degrees, for example 50.7,4.6"
+        )
+    return latitude, longitude
+
+
+def _retrieve(arguments: argparse.Namespace) -> None:
+    from physfuse.errors import CubeError, DomainError
+    from physfuse.radiative.errors import unknown_name
+    from physfuse.retrieval import retrieve
+    from physfuse.summary import MODELS
+
+    if arguments.model in _PLANNED_MODELS:
+        raise DomainError(
+            f"model {arguments.model!r} is not available yet; available: {', '.join(MODELS)}"
+        )
+    if arguments.model not in MODELS:
+        raise unknown_name("model", arguments.model, MODELS)
+    if not (arguments.optical or arguments.radar):
+        raise CubeError("no cube given; name one with --optical, --radar or both")
+    if (arguments.predict is None) != (arguments.predict_out is None):
+        raise CubeError("--predict and --predict-out come together: the cube and where it goes")
+    retrieve(
+        optical=arguments.optical,
+        radar=arguments.radar,
+        model=arguments.model,
+        out=arguments.out,
+        start=arguments.start,
+        end=arguments.end,
+        variables=arguments.variables,
+        season=arguments.season,
+        place=arguments.place,
+        overwrite=arguments.overwrite,
+        quiet=arguments.quiet,
+        predict=arguments.predict,
+        predict_out=arguments.predict_out,
+        bare_soil=arguments.bare_soil,
+        seed=arguments.seed,
+    )
+
+
+def _simulate(arguments: argparse.Namespace) -> None:
+    from physfuse.simulation import Options, save_simulation, simulate, simulate_fields
+
+    options: Options = {
+        "seed": arguments.seed,
+        "start": arguments.start,
+        "end": arguments.end,
+    }
+    if arguments.sensors is not None:
+        options["sensors"] = tuple(arguments.sensors)
+    if arguments.cloudiness is not None:
+        options["cloudiness"] = arguments.cloudiness
+    if arguments.gap_days is not None:
+        options["gap_days"] = arguments.gap_days
+    if arguments.looks is not None:
+        options["looks"] = arguments.looks
+    if arguments.bare_soil is not None:
+        options["bare_soil"] = arguments.bare_soil
+    if arguments.points:
+        n_fields = 200 if arguments.fields is None else arguments.fields
+        season = simulate_fields(n_fields, arguments.year, **options)
+    else:
+        n_fields = 9 if arguments.fields is None else arguments.fields
+        season = simulate(n_fields, arguments.field_pixels, arguments.year, **options)
+    written = save_simulation(season, arguments.out, overwrite=arguments.overwrite)
+    sys.stdout.write("".join(f"{path}\n" for path in written))
+
+
+def _demo(arguments: argparse.Namespace) -> None:
+    from physfuse.demonstration import demo, score_table
+
+    result = demo(arguments.out, quiet=arguments.quiet, overwrite=arguments.overwrite)
+    sys.stdout.write(score_table(result.scores))
+    sys.stdout.write("".join(f"{path}\n" for path in result.files))
+
+
+def _info(arguments: argparse.Namespace) -> None:
+    from physfuse.summary import info
+
+    sys.stdout.write(info(arguments.file, place=arguments.place) + "\n")

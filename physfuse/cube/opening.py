@@ -1,0 +1,447 @@
+"""Opening cubes: every check of the input contract, once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+from jaxtyping import Float64
+
+from physfuse import defaults
+from physfuse.radiative.errors import CubeError, DomainError
+from physfuse.readers import no_collection, read_any
+from physfuse.sun import at_local_solar_time
+
+from .checks import (
+    backscatter_coefficient,
+    check_backscatter,
+    check_clear,
+    check_reflectance,
+    check_time,
+    check_variable,
+    orders,
+    repeated_times,
+    sample,
+    spatial_names,
+    warn,
+)
+from .data import CubeData
+from .grid import Grid, check_common_grid, grid_of
+from .optical import OpticalCube, PlacedSun
+from .radar import RadarCube
+
+Source = xr.Dataset | str | Path
+"""What a cube can be opened from: a Dataset, or the path of a file or store."""
+
+_WIDE = 2.5  # degrees of latitude or longitude from which the sun is computed pixel by pixel
+_UNKNOWN_ORBIT = "unknown"
+_PRIOR_ONLY = "it brings nothing, the result is the prior (quality_flag says so)"
+
+
+def open_optical(
+    source: Source | Sequence[Source] | None,
+    *,
+    place: tuple[float, float] | None = None,
+    values: bool = True,
+) -> list[OpticalCube]:
+    """Open and check optical cubes.
+
+    Parameters
+    ----------
+    source : path, Dataset, sequence of these, or None
+        Cubes with ``reflectance`` by the contract, or raw openEO files. None gives no cube.
+    place : tuple of float, optional
+        Latitude and longitude for the sun; wins over what the cube says. [degree]
+    values : bool
+        False to open the geometry only (for predictions): reflectance may be missing and is never
+        looked at.
+
+    Returns
+    -------
+    list of OpticalCube
+        On one grid, each in the order of time.
+
+    Raises
+    ------
+    PhysfuseError
+        One of its kinds: unknown names, other units, no common grid, missing parts.
+    FileNotFoundError
+        No such file.
+
+    Warns
+    -----
+    PhysfuseWarning
+        One date only, nothing clear, repeated acquisitions, no time of day.
+    """
+    cubes = []
+    for item, label in _labelled(source, "optical"):
+        with no_collection():
+            cubes.append(_open_optical(read_any(item), label, place, values))
+    if cubes:
+        check_common_grid(cubes)
+        _warn_of_overlap([(c.label, c.time, c.bands) for c in cubes], "reflectance")
+    return cubes
+
+
+def open_radar(
+    source: Source | Sequence[Source] | None,
+    *,
+    place: tuple[float, float] | None = None,
+    values: bool = True,
+) -> list[RadarCube]:
+    """Open and check radar cubes.
+
+    Parameters
+    ----------
+    source : path, Dataset, sequence of these, or None
+        Cubes with ``backscatter`` by the contract, or raw openEO files. None gives no cube.
+    place : tuple of float, optional
+        Latitude and longitude; radar itself does not need it. [degree]
+    values : bool
+        False to open the geometry only (for predictions): backscatter may be missing and is never
+        looked at.
+
+    Returns
+    -------
+    list of RadarCube
+        On one grid, each in the order of time.
+
+    Raises
+    ------
+    PhysfuseError
+        One of its kinds: unknown names, other units, no common grid, missing parts.
+    FileNotFoundError
+        No such file.
+
+    Warns
+    -----
+    PhysfuseWarning
+        One date only, nothing valid, values dropped, repeated acquisitions.
+    """
+    cubes = []
+    for item, label in _labelled(source, "radar"):
+        with no_collection():
+            cubes.append(_open_radar(read_any(item), label, place, values))
+    if cubes:
+        check_common_grid(cubes)
+        _warn_of_overlap([(c.label, c.time, c.polarizations) for c in cubes], "backscatter")
+    return cubes
+
+
+def _open_optical(
+    dataset: xr.Dataset, label: str, place: tuple[float, float] | None, values: bool
+) -> OpticalCube:
+    data = _cube_data(dataset, "reflectance", "band", label, place, values)
+    dataset, stated = data.dataset, data.stated
+    names = defaults.band_names(dataset["band"].values)
+    bands = tuple(b for b in names if b not in defaults.ATMOSPHERIC_BANDS)
+    left_out = [b for b in names if b not in bands]
+    if not bands:
+        raise CubeError(
+            f"{label}: only bands made for the atmosphere came ({', '.join(names)}); give at least "
+            "one of B02 to B08, B8A, B11, B12"
+        )
+    if left_out:
+        stated["band"] = f"{', '.join(left_out)} left out: made for the atmosphere"
+    if "clear" in dataset:
+        data.check_dims("clear")
+    elif values:
+        stated["clear"] = "1 where every band is present, else 0 (default)"
+    has_sun = data.check_angle("solar_zenith_angle", 180.0, None)
+    data.check_angle("sensor_zenith_angle", 85.0, defaults.SENSOR_ZENITH)
+    data.check_angle("relative_azimuth_angle", 360.0, defaults.RELATIVE_AZIMUTH)
+    cube = OpticalCube(
+        data,
+        bands,
+        _platforms(data, "optical"),
+        _orbits(data),
+        _native_resolution(data, names, bands),
+        tuple(names.index(b) for b in bands),
+        None if has_sun and data.grid.place is None else _sun(data, has_sun),
+        values,
+    )
+    if values:
+        _check_optical_values(cube)
+    return cube
+
+
+def _open_radar(
+    dataset: xr.Dataset, label: str, place: tuple[float, float] | None, values: bool
+) -> RadarCube:
+    data = _cube_data(dataset, "backscatter", "polarization", label, place, values)
+    coefficient = "sigma0"
+    if values:
+        coefficient = backscatter_coefficient(data.dataset, label, data.stated)
+        check_backscatter(np.empty(0), data.dataset["backscatter"].attrs, label)
+    has_angle = data.check_angle("angle_of_incidence", 89.0, defaults.INCIDENCE_ANGLE)
+    if coefficient == "gamma0":
+        data.stated["coefficient"] = "gamma0 of the cube converted: sigma0 = gamma0 cos(incidence)"
+        if not has_angle:
+            warn(
+                f"{label}: gamma0 is converted to sigma0 with the default incidence angle of "
+                f"{defaults.INCIDENCE_ANGLE:g} degree; add angle_of_incidence(time) if you know it"
+            )
+    cube = RadarCube(
+        data,
+        defaults.polarization_names(data.dataset["polarization"].values),
+        _platforms(data, "radar"),
+        _orbits(data),
+        coefficient,
+        _looks(data),
+        values,
+    )
+    if values:
+        _check_radar_values(cube)
+    return cube
+
+
+def _labelled(source: object, kind: str) -> list[tuple[Source, str]]:
+    if source is None:
+        return []
+    single = isinstance(source, xr.Dataset | str | Path) or not isinstance(source, Iterable)
+    items = [source] if single else list(source)  # type: ignore[call-overload]
+    labelled: list[tuple[Source, str]] = []
+    for number, item in enumerate(items, start=1):
+        if isinstance(item, xr.Dataset):
+            where = item.encoding.get("source")
+            name = Path(str(where)).name if where else f"number {number}"
+        elif isinstance(item, str | Path):
+            name = Path(item).name
+        else:
+            raise CubeError(
+                f"{kind} cube number {number} is a {type(item).__name__}; allowed: the path of a "
+                "NetCDF file or Zarr store, or an xarray.Dataset; a DataArray becomes one with "
+                ".to_dataset(name='reflectance' or 'backscatter')"
+            )
+        labelled.append((item, f"{kind} cube {name}"))
+    return labelled
+
+
+def _cube_data(
+    dataset: xr.Dataset,
+    variable: str,
+    channel: str,
+    label: str,
+    place: tuple[float, float] | None,
+    values: bool,
+) -> CubeData:
+    dataset = spatial_names(dataset)
+    if values or variable in dataset:
+        check_variable(dataset, variable, channel, label)
+    elif not {"time", channel} <= set(dataset.coords) or not (
+        {"y", "x"} <= set(dataset.dims) or "site" in dataset.dims
+    ):
+        raise CubeError(
+            f"{label}: without {variable} the coordinates time, {channel} and y, x (or site) must "
+            f"say what to predict; found: {', '.join(map(str, dataset.coords))}"
+        )
+    time = check_time(dataset, label)
+    spatial = set(map(str, dataset.dims)) & {"y", "x", "site"}
+    keep = np.ones(time.size, dtype=bool)
+    mapping = None
+    if variable in dataset:
+        spatial &= set(map(str, dataset[variable].dims))
+        mapping = dataset[variable].attrs.get(
+            "grid_mapping", dataset[variable].encoding.get("grid_mapping")
+        )
+        if values:
+            content = [dataset[n] for n in (variable, "clear") if n in dataset]
+            keep = repeated_times(time, [a for a in content if "time" in a.dims], label)
+    others = [d for d in ("y", "x", "site") if d in dataset.dims and d not in spatial]
+    grid = grid_of(dataset.drop_dims(others), label, place, mapping)
+    order = orders(time, keep)
+    data = CubeData(label, dataset, grid, time[order], order)
+    if np.any(np.diff(time) < np.timedelta64(0)):
+        data.stated["time"] = "sorted: the cube was not in the order of time"
+    if order.size == 1 and values:
+        warn(
+            f"{label}: one date only ({str(data.time[0])[:19]}); far from it the result is "
+            "the prior; more dates make a series"
+        )
+    return data
+
+
+def _check_optical_values(cube: OpticalCube) -> None:
+    dataset, label = cube.data.dataset, cube.label
+    space = cube.grid.dims
+    values = sample(dataset["reflectance"].transpose("time", "band", *space))
+    if "clear" in dataset and set(space) <= set(map(str, dataset["clear"].dims)):
+        clear_values = dataset["clear"].broadcast_like(dataset["reflectance"].isel(band=0))
+        limit = 2_000_000 // values.shape[1]
+        clear = sample(clear_values.transpose("time", *space), limit)
+    elif "clear" in dataset:
+        times = dataset["clear"].broadcast_like(dataset["time"]).values.astype(np.float32)
+        clear = np.broadcast_to(times[:, None], (values.shape[0], values.shape[2]))
+    else:
+        clear = np.isfinite(values).all(axis=1).astype(np.float32)
+    check_clear(clear, label)
+    check_reflectance(values, clear, dataset["reflectance"].attrs, label)
+    if not np.isfinite(values).any():
+        warn(f"{label}: no reflectance at all (all NaN); {_PRIOR_ONLY}")
+    elif not (np.nan_to_num(clear) >= 0.05).any():
+        warn(f"{label}: no pixel is seen clearly at any date (clear < 0.05); {_PRIOR_ONLY}")
+    zenith = cube.geometry(slice(0, 1)).solar_zenith.reshape(cube.time.size, -1)
+    low = int((zenith >= defaults.LOWEST_SUN).any(axis=1).sum())
+    if low:
+        warn(
+            f"{label}: {low} of {cube.time.size} acquisitions have the sun lower than "
+            f"{90.0 - defaults.LOWEST_SUN:g} degree above the horizon and are left out; check "
+            "time (UTC) and place"
+        )
+
+
+def _check_radar_values(cube: RadarCube) -> None:
+    array = cube.data.dataset["backscatter"]
+    values = sample(array.transpose("time", "polarization", *cube.grid.dims))
+    check_backscatter(values, array.attrs, cube.label)
+    finite = np.isfinite(values)
+    if not finite.any():
+        warn(f"{cube.label}: no backscatter at all (all NaN); {_PRIOR_ONLY}")
+        return
+    dropped = int((values[finite] <= 0.0).sum())
+    if dropped:
+        share = "" if values.size == array.size else f" in a sample of {values.size}"
+        warn(
+            f"{cube.label}: {dropped} of {int(finite.sum())} backscatter values are <= 0{share} "
+            "(noise subtracted beyond the signal, or no data); they are dropped"
+        )
+
+
+def _platforms(data: CubeData, sensor: str) -> tuple[str, ...]:
+    default = defaults.DEFAULT_PLATFORM[sensor]
+    given = data.along_time("platform")
+    if given is None:
+        data.stated["platform"] = (
+            f"{default} (default)"
+            if sensor == "optical"
+            else "Sentinel-1, C band 5.405 GHz (default)"
+        )
+        return (default,) * data.time.size
+    names = [defaults.label_text(name) for name in given]
+    known = {name: defaults.platform_name(name, sensor) for name in sorted(set(names))}
+    untabled = sorted({n for n in known.values() if n in defaults.PLATFORMS_WITHOUT_TABLE})
+    if untabled:
+        warn(
+            f"{data.label}: there is no band table of {', '.join(untabled)}; that of {default} is "
+            "used (bands differ by up to 0.02 in reflectance, in B05)"
+        )
+        data.stated["platform"] = f"{', '.join(untabled)} with the band table of {default}"
+    return tuple(default if known[n] in untabled else known[n] for n in names)
+
+
+def _orbits(data: CubeData) -> tuple[str, ...] | None:
+    given = data.along_time("relative_orbit")
+    if given is not None:
+        labels = tuple(_orbit_label(value) for value in given)
+    else:
+        given = data.along_time("orbit_direction")
+        labels = tuple(
+            defaults.orbit_direction_name(value) for value in (() if given is None else given)
+        )
+    if set(labels) <= {_UNKNOWN_ORBIT}:
+        data.stated["relative_orbit"] = "one unknown orbit (default)"
+        return None
+    return labels
+
+
+def _orbit_label(value: object) -> str:
+    if isinstance(value, int | float | np.integer | np.floating):
+        number = float(value)
+        return f"{number:g}" if np.isfinite(number) else _UNKNOWN_ORBIT
+    return defaults.label_text(value) or _UNKNOWN_ORBIT
+
+
+def _native_resolution(
+    data: CubeData, names: tuple[str, ...], bands: tuple[str, ...]
+) -> tuple[float, ...]:
+    table = dict(defaults.NATIVE_RESOLUTION)
+    if "native_resolution" in data.dataset.variables:
+        array = data.dataset["native_resolution"]
+        if array.dims not in ((), ("band",)):
+            raise CubeError(
+                f"{data.label}: native_resolution has dimensions {array.dims}; allowed: (band)"
+            )
+        given = np.broadcast_to(array.values.astype(np.float64), (len(names),))
+        if (given <= 0).any():
+            raise DomainError(
+                f"{data.label}: native_resolution {given.min():g} m; allowed: above 0, in metres"
+            )
+        table.update({n: float(v) for n, v in zip(names, given, strict=True) if np.isfinite(v)})
+    else:
+        listed = ", ".join(f"{b} {table[b]:g}" for b in bands)
+        data.stated["native_resolution"] = f"{listed} m (default)"
+    return tuple(table[b] for b in bands)
+
+
+def _looks(data: CubeData) -> float | None:
+    name = "equivalent_number_of_looks"
+    dataset = data.dataset
+    if name in dataset.variables:
+        data.check_dims(name, "polarization")
+        array = dataset[name]
+        rest = [d for d in array.dims if d not in data.grid.dims]
+        whole = set(data.grid.dims) <= set(map(str, array.dims))
+        values = sample(array.transpose(*rest, *data.grid.dims)) if whole else array.values
+    else:
+        own = dataset["backscatter"].attrs if "backscatter" in dataset else {}
+        given = own.get(name, dataset.attrs.get(name))
+        if given is None:
+            data.stated[name] = f"{defaults.EQUIVALENT_LOOKS:g} (default)"
+            return defaults.EQUIVALENT_LOOKS
+        values = np.asarray(given, dtype=np.float64)
+    finite = values[np.isfinite(values)]
+    if finite.size == 0 or finite.min() <= 0:
+        raise DomainError(
+            f"{data.label}: {name} is {finite.min() if finite.size else np.nan:g}; allowed: above "
+            "0 (4.4 for one Sentinel-1 GRDH pixel, more after averaging)"
+        )
+    return float(values) if values.ndim == 0 else None
+
+
+def _sun(data: CubeData, has_angles: bool) -> PlacedSun:
+    """The sun from time and place, for every pixel where the cube spans degrees."""
+    latitude, longitude = data.grid.require_place()
+    time = data.time
+    when = "time"
+    if np.all(time == time.astype("datetime64[D]")):
+        time = at_local_solar_time(data.day, longitude, defaults.LOCAL_SOLAR_HOUR)
+        when = "10:30 local solar time (default: every time is 00:00)"
+        if not has_angles:
+            warn(
+                f"{data.label}: every time is 00:00, which means the time of day is not given; the "
+                "sun is placed at 10:30 local solar time of the date as stamped (a composite is "
+                "taken at its stamp); give true times, or solar_zenith_angle(time)"
+            )
+    if not has_angles:
+        data.stated["solar_zenith_angle"] = (
+            f"computed from {when} and place ({latitude:.2f}, {longitude:.2f}; "
+            f"{data.grid.place_source})"
+        )
+    wide = _wide_place(data.grid)
+    return PlacedSun(time, *(wide if wide is not None else (latitude, longitude)))
+
+
+def _wide_place(
+    grid: Grid,
+) -> tuple[Float64[np.ndarray, " pixel"], Float64[np.ndarray, " pixel"]] | None:
+    if grid.place_source != "centre of the grid":
+        return None
+    everywhere = grid.latitude_longitude()
+    if everywhere is None or max(float(np.ptp(a)) for a in everywhere) <= _WIDE:
+        return None
+    return everywhere
+
+
+def _warn_of_overlap(cubes: list[tuple[str, np.ndarray, tuple[str, ...]]], variable: str) -> None:
+    for number, (label, time, channels) in enumerate(cubes):
+        for earlier, earlier_time, earlier_channels in cubes[:number]:
+            shared = set(channels) & set(earlier_channels)
+            same = np.intersect1d(time, earlier_time)
+            if shared and same.size:
+                warn(
+                    f"{label} and {earlier} both hold {variable} of {', '.join(sorted(shared))} at "
+                    f"{same.size} same times (first: {str(same[0])[:19]}); both are used and count "
+                    "twice if they are the same acquisitions: leave one out"
+                )

@@ -1,0 +1,309 @@
+"""The optical cube: reflectance, clear probability and directions, pixel by pixel."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from jaxtyping import Bool, Float32, Float64, Int64
+
+from physfuse import defaults
+from physfuse.radiative.errors import GridError
+from physfuse.sun import solar_position
+
+from .blocks import BlockReader, Fields, rows_per_block
+from .data import CubeData
+from .grid import Grid
+from .representativeness import cell_sizes, common_cell, relative_spread
+
+
+@dataclass(frozen=True)
+class OpticalGeometry:
+    """Directions of the optical observations of some pixels.
+
+    Attributes
+    ----------
+    solar_zenith, sensor_zenith : numpy.ndarray, shape (time,) or (time, pixel)
+        Never NaN. [degree]
+    relative_azimuth : numpy.ndarray, shape (time,) or (time, pixel)
+        0 to 180, 0 = sun behind the sensor, never NaN. [degree]
+    """
+
+    solar_zenith: Float32[np.ndarray, " time"] | Float32[np.ndarray, "time pixel"]
+    sensor_zenith: Float32[np.ndarray, " time"] | Float32[np.ndarray, "time pixel"]
+    relative_azimuth: Float32[np.ndarray, " time"] | Float32[np.ndarray, "time pixel"]
+
+
+@dataclass(frozen=True)
+class OpticalBatch:
+    """Optical observations of some pixels.
+
+    Attributes
+    ----------
+    reflectance : numpy.ndarray, shape (time, band, pixel)
+        Surface reflectance, NaN where absent. [1]
+    clear : numpy.ndarray, shape (time, pixel)
+        Probability that the pixel is seen clearly, 0 to 1, never NaN. [1]
+    solar_zenith, sensor_zenith, relative_azimuth : numpy.ndarray, shape (time,) or (time, pixel)
+        Angles, never NaN; relative azimuth 0 to 180, 0 = sun behind the sensor. [degree]
+    extra_sd : numpy.ndarray, shape (time, band, pixel)
+        Representativeness: sd of the pixel about the coarser cell that the band saw. [1]
+    suspect : numpy.ndarray, shape (time, band, pixel)
+        Reflectance outside 0-1: to be down-weighted.
+    """
+
+    reflectance: Float32[np.ndarray, "time band pixel"]
+    clear: Float32[np.ndarray, "time pixel"]
+    solar_zenith: Float32[np.ndarray, " time"] | Float32[np.ndarray, "time pixel"]
+    sensor_zenith: Float32[np.ndarray, " time"] | Float32[np.ndarray, "time pixel"]
+    relative_azimuth: Float32[np.ndarray, " time"] | Float32[np.ndarray, "time pixel"]
+    extra_sd: Float32[np.ndarray, "time band pixel"]
+    suspect: Bool[np.ndarray, "time band pixel"]
+
+
+@dataclass(frozen=True)
+class PlacedSun:
+    """The sun seen from the cube's place.
+
+    Attributes
+    ----------
+    time : numpy.ndarray of datetime64[ns], shape (time,)
+        UTC of each acquisition, or what stands for it.
+    latitude, longitude : float or numpy.ndarray, shape (n_pixels,)
+        Of the centre; of every pixel where the cube spans degrees. [degree]
+    """
+
+    time: np.ndarray
+    latitude: float | Float64[np.ndarray, " n_pixels"]
+    longitude: float | Float64[np.ndarray, " n_pixels"]
+
+    def zenith(
+        self, rows: slice, row_width: int
+    ) -> Float32[np.ndarray, " time"] | Float32[np.ndarray, "time pixel"]:
+        """Solar zenith angle.
+
+        Parameters
+        ----------
+        rows : slice
+            Of the grid.
+        row_width : int
+            Pixels in one row.
+
+        Returns
+        -------
+        numpy.ndarray, shape (time,) or (time, pixel)
+            0 to 180. [degree]
+        """
+        latitude, longitude = self.latitude, self.longitude
+        if isinstance(latitude, float) or isinstance(longitude, float):
+            return solar_position(self.time, latitude, longitude)[0].astype(np.float32)
+        pixels = slice(rows.start * row_width, rows.stop * row_width)
+        zenith, _ = solar_position(self.time[:, None], latitude[pixels], longitude[pixels])
+        return zenith.astype(np.float32)
+
+
+@dataclass(frozen=True)
+class OpticalCube:
+    """A checked optical cube; values are loaded by :meth:`read`.
+
+    Attributes
+    ----------
+    data : CubeData
+        The dataset behind it.
+    bands : tuple of str
+        Bands with an operator, in the cube's order.
+    platform : tuple of str
+        Platform of each acquisition whose band table is to be used.
+    orbit : tuple of str, or None
+        Orbit label of each acquisition; None where the cube does not tell.
+    native_resolution : tuple of float
+        Of each band. [m]
+    channels : tuple of int
+        Where the bands stand along the band dimension of the dataset.
+    sun : PlacedSun or None
+        The sun from time and place, for a cube that gives none or gaps; None without a place.
+    with_values : bool
+        False for a cube opened for its geometry only: :meth:`read` then gives NaN.
+    """
+
+    data: CubeData
+    bands: tuple[str, ...]
+    platform: tuple[str, ...]
+    orbit: tuple[str, ...] | None
+    native_resolution: tuple[float, ...]
+    channels: tuple[int, ...]
+    sun: PlacedSun | None
+    with_values: bool = True
+
+    @property
+    def label(self) -> str:
+        """How messages name the cube."""
+        return self.data.label
+
+    @property
+    def grid(self) -> Grid:
+        """The grid or the sites."""
+        return self.data.grid
+
+    @property
+    def n_pixels(self) -> int:
+        """Number of pixels or sites."""
+        return self.data.grid.n_pixels
+
+    @property
+    def time(self) -> np.ndarray:
+        """UTC of each acquisition, datetime64[ns], shape (time,), rising."""
+        return self.data.time
+
+    @property
+    def day(self) -> Int64[np.ndarray, " time"]:
+        """UTC day of each acquisition since 1970-01-01."""
+        return self.data.day
+
+    @property
+    def stated(self) -> dict[str, str]:
+        """Defaults that were used, to be stated in the output."""
+        return {**self.data.grid.stated, **self.data.stated}
+
+    def read(self, pixels: slice) -> OpticalBatch:
+        """Observations of some pixels.
+
+        Parameters
+        ----------
+        pixels : slice
+            Of the pixel number (rows of y, then x; or sites), step 1.
+
+        Returns
+        -------
+        OpticalBatch
+            Only these pixels; the block of rows around them stays in memory.
+        """
+        fields = self._reader.read(pixels, self._load)
+        return OpticalBatch(**fields)
+
+    def geometry(self, pixels: slice) -> OpticalGeometry:
+        """Directions for some pixels; reflectance is never looked at.
+
+        Parameters
+        ----------
+        pixels : slice
+            Of the pixel number, step 1.
+
+        Returns
+        -------
+        OpticalGeometry
+            As in :meth:`read`.
+        """
+        return OpticalGeometry(**self._geometry_reader.read(pixels, self._load_geometry))
+
+    @cached_property
+    def _cell(self) -> int:
+        return common_cell(cell_sizes(self.native_resolution, self.grid.pixel_size))
+
+    @cached_property
+    def _reader(self) -> BlockReader:
+        per_row = 4 * self.time.size * (len(self.bands) + 2) * self.grid.row_width
+        cell = self._cell if self.grid.dims == ("y", "x") else 1
+        chunk = self.data.chunk_rows("reflectance")
+        rows = rows_per_block(self.grid.n_rows, per_row, chunk, cell)
+        lead = self.grid.phase(cell * self.grid.pixel_size)[0] if cell > 1 else 0
+        return BlockReader(self.grid.n_rows, self.grid.row_width, rows, lead)
+
+    @cached_property
+    def _geometry_reader(self) -> BlockReader:
+        per_row = 4 * self.time.size * 3 * self.grid.row_width
+        rows = rows_per_block(self.grid.n_rows, per_row, None, 1)
+        return BlockReader(self.grid.n_rows, self.grid.row_width, rows)
+
+    def _load_geometry(self, rows: slice) -> Fields:
+        return {
+            "solar_zenith": self._solar_zenith(rows)[0],
+            "sensor_zenith": self._angle("sensor_zenith_angle", rows, defaults.SENSOR_ZENITH),
+            "relative_azimuth": np.abs(
+                (self._angle("relative_azimuth_angle", rows, defaults.RELATIVE_AZIMUTH) + 180.0)
+                % 360.0
+                - 180.0
+            ).astype(np.float32),
+        }
+
+    def _load(self, rows: slice) -> Fields:
+        if not self.with_values:
+            return self._load_nothing(rows)
+        values = self.data.values("reflectance", rows, "band")
+        if self.channels != tuple(range(values.shape[1])):
+            values = values[:, self.channels]
+        sun, too_low = self._solar_zenith(rows)
+        absent = ~np.isfinite(values) | (
+            too_low[:, None, None] if too_low.ndim == 1 else too_low[:, None]
+        )
+        reflectance = np.where(absent, np.float32(np.nan), values)
+        if "clear" in self.data.dataset:
+            clear = np.clip(np.nan_to_num(self.data.values("clear", rows), nan=0.0), 0.0, 1.0)
+            clear = clear if clear.ndim == 2 else clear[:, None]
+            clear = np.broadcast_to(clear, (values.shape[0], values.shape[2]))
+        else:
+            clear = ~absent.any(axis=1)
+        with np.errstate(invalid="ignore"):
+            suspect = (reflectance < 0.0) | (reflectance > 1.0)
+        geometry = self._load_geometry(rows)
+        return {
+            "reflectance": reflectance,
+            "clear": clear.astype(np.float32),
+            **geometry,
+            "solar_zenith": sun,
+            "extra_sd": self._extra_sd(reflectance, rows),
+            "suspect": suspect,
+        }
+
+    def _load_nothing(self, rows: slice) -> Fields:
+        pixels = (rows.stop - rows.start) * self.grid.row_width
+        shape = self.time.size, len(self.bands), pixels
+        return {
+            "reflectance": np.full(shape, np.nan, dtype=np.float32),
+            "clear": np.ones((shape[0], pixels), dtype=np.float32),
+            **self._load_geometry(rows),
+            "extra_sd": np.zeros(shape, dtype=np.float32),
+            "suspect": np.zeros(shape, dtype=bool),
+        }
+
+    def _solar_zenith(self, rows: slice) -> tuple[np.ndarray, np.ndarray]:
+        """Zenith angle, and where the sun is too low or its place not known."""
+        if "solar_zenith_angle" in self.data.dataset.variables:
+            zenith = self.data.values("solar_zenith_angle", rows)
+            missing = np.isnan(zenith)
+            if missing.any() and self.sun is not None:
+                placed = self.sun.zenith(rows, self.grid.row_width)
+                placed = placed[:, None] if placed.ndim < zenith.ndim else placed
+                zenith = np.where(missing, placed, zenith)
+        elif self.sun is not None:
+            zenith = self.sun.zenith(rows, self.grid.row_width)
+        else:
+            raise GridError(self.grid.place_source)
+        low = ~(zenith <= defaults.LOWEST_SUN)
+        return np.where(low, np.float32(defaults.LOWEST_SUN), zenith).astype(np.float32), low
+
+    def _angle(self, name: str, rows: slice, default: float) -> np.ndarray:
+        if name not in self.data.dataset.variables:
+            return np.full(self.time.size, default, dtype=np.float32)
+        return np.asarray(np.nan_to_num(self.data.values(name, rows), nan=default))
+
+    def _extra_sd(self, reflectance: np.ndarray, rows: slice) -> np.ndarray:
+        size = self.grid.pixel_size
+        cells = np.array(cell_sizes(self.native_resolution, size))
+        extra = np.zeros_like(reflectance)
+        for cell in sorted(set(cells.tolist()) - {1}):
+            coarse = np.flatnonzero(cells == cell)
+            if self.grid.dims == ("y", "x"):
+                fine = reflectance[:, cells == 1]
+                times, n_fine, _ = fine.shape
+                phase = self.grid.phase(cell * size)
+                spread = relative_spread(
+                    fine.reshape(times, n_fine, -1, self.grid.row_width),
+                    cell,
+                    (rows.start + phase[0], phase[1]),
+                ).reshape(times, 1, -1)
+            else:
+                spread = np.full((1, 1, 1), defaults.REPRESENTATIVENESS, dtype=np.float32)
+            extra[:, coarse] = np.abs(np.nan_to_num(reflectance[:, coarse])) * spread
+        return extra

@@ -1,0 +1,205 @@
+"""What the cube contract falls back on, and the names of sensors, bands and orbits.
+
+Every number here is used only where a cube does not say better, and each use is written into the
+attributes of the output.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Hashable, Iterable
+from typing import Final
+
+from physfuse.radiative.errors import CubeError, UnknownNameError, unknown_name
+
+SENSOR_ZENITH: Final = 5.0
+"""View zenith angle of the optical sensor. [degree]"""
+RELATIVE_AZIMUTH: Final = 90.0
+"""Azimuth between sun and sensor, 0 = sun behind the sensor. [degree]"""
+INCIDENCE_ANGLE: Final = 39.0
+"""Incidence angle of the radar. [degree]"""
+EQUIVALENT_LOOKS: Final = 4.4
+"""Equivalent number of looks of a Sentinel-1 GRDH IW pixel at 10 m. [1]"""
+LOCAL_SOLAR_HOUR: Final = 10.5
+"""Local solar time of an acquisition that gives no time of day. [h]"""
+REPRESENTATIVENESS: Final = 0.02
+"""Relative sd of a fine pixel about its coarse cell where the scene does not tell it. [1]"""
+PIXEL_SIZE: Final = 10.0
+"""Pixel size where the coordinates do not tell it. [m]"""
+LOWEST_SUN: Final = 85.0
+"""Solar zenith angle above which an optical observation is left out. [degree]"""
+
+DEFAULT_PLATFORM: Final = {"optical": "Sentinel-2A", "radar": "Sentinel-1A"}
+PLATFORMS: Final = {
+    "optical": ("Sentinel-2A", "Sentinel-2B"),
+    "radar": ("Sentinel-1A", "Sentinel-1B", "Sentinel-1C", "Sentinel-1D"),
+}
+PLATFORMS_WITHOUT_TABLE: Final = ("Sentinel-2C", "Sentinel-2D")
+"""Optical platforms that are accepted, with the band table of :data:`DEFAULT_PLATFORM`."""
+
+NATIVE_RESOLUTION: Final = {
+    "B01": 60.0,
+    "B02": 10.0,
+    "B03": 10.0,
+    "B04": 10.0,
+    "B05": 20.0,
+    "B06": 20.0,
+    "B07": 20.0,
+    "B08": 10.0,
+    "B8A": 20.0,
+    "B09": 60.0,
+    "B10": 60.0,
+    "B11": 20.0,
+    "B12": 20.0,
+}
+"""Ground sampling distance of the Sentinel-2 bands (ESA Sentinel-2 User Handbook). [m]"""
+ATMOSPHERIC_BANDS: Final = ("B01", "B09", "B10")
+"""Bands made for aerosol, water vapour and cirrus: known by name, left out of the retrieval."""
+
+POLARIZATIONS: Final = ("VV", "VH")
+
+_NO_OPERATOR: Final = ("HH", "HV")
+
+
+def band_names(names: Iterable[Hashable]) -> tuple[str, ...]:
+    """Names of Sentinel-2 bands, checked.
+
+    Parameters
+    ----------
+    names : iterable of hashable
+        Labels of the band coordinate, any order, any subset of B01 to B12 and B8A.
+
+    Returns
+    -------
+    tuple of str
+        The same names.
+
+    Raises
+    ------
+    UnknownNameError
+        A name that is no Sentinel-2 band; the nearest one is suggested.
+    CubeError
+        A band that stands twice.
+    """
+    found = tuple(label_text(name) for name in names)
+    for name in found:
+        if name not in NATIVE_RESOLUTION:
+            raise unknown_name("Sentinel-2 band", name, NATIVE_RESOLUTION)
+    _refuse_repeats("band", found)
+    return found
+
+
+def polarization_names(names: Iterable[Hashable]) -> tuple[str, ...]:
+    """Names of polarisations in capitals, checked.
+
+    Parameters
+    ----------
+    names : iterable of hashable
+        Labels of the polarization coordinate: VV, VH, in any order and letter case.
+
+    Returns
+    -------
+    tuple of str
+        Names in capitals.
+
+    Raises
+    ------
+    UnknownNameError
+        A name other than VV and VH.
+    CubeError
+        A polarisation that stands twice.
+    """
+    found = tuple(label_text(name).upper() for name in names)
+    for name in found:
+        if name in _NO_OPERATOR:
+            raise UnknownNameError(
+                f"polarization {name!r} has no calibrated water cloud model in physfuse; allowed: "
+                f"{', '.join(POLARIZATIONS)}; choose them with cube.sel(polarization=['VV', ...])"
+            )
+        if name not in POLARIZATIONS:
+            raise unknown_name("polarization", name, POLARIZATIONS)
+    _refuse_repeats("polarization", found)
+    return found
+
+
+def platform_name(name: object, sensor: str) -> str:
+    """Platform name in the spelling of :data:`PLATFORMS`.
+
+    Parameters
+    ----------
+    name : object
+        Any common spelling: ``"S2A"``, ``"SENTINEL2A"``, ``"Sentinel-2A"``, ``"sentinel_2a"``.
+        A mission without its unit (``"Sentinel-2"``) gives the default unit.
+    sensor : {"optical", "radar"}
+        The kind of cube the name stands in.
+
+    Returns
+    -------
+    str
+        ``"Sentinel-2A"``, ``"Sentinel-1B"`` ...; Sentinel-2C and -2D keep their own name.
+
+    Raises
+    ------
+    UnknownNameError
+        A platform that physfuse does not know, or one of the other sensor.
+    """
+    known = PLATFORMS[sensor]
+    text = label_text(name)
+    match = re.fullmatch(r"s(?:entinel)?[\s_-]*([12])[\s_-]*([a-d]?)", text.lower())
+    if match is not None:
+        mission, unit = match.groups()
+        full = f"Sentinel-{mission}{unit.upper()}" if unit else DEFAULT_PLATFORM[sensor]
+        if DEFAULT_PLATFORM[sensor][:-1] == f"Sentinel-{mission}":
+            return full
+    raise unknown_name(f"{sensor} platform", text, known)
+
+
+def orbit_direction_name(name: object) -> str:
+    """``"ascending"`` or ``"descending"`` from any spelling that begins like it.
+
+    Parameters
+    ----------
+    name : object
+        ``"ASC"``, ``"ascending"``, ``"A"``, ``"DESCENDING"`` ...
+
+    Returns
+    -------
+    str
+        The full word in small letters.
+
+    Raises
+    ------
+    UnknownNameError
+        Anything else.
+    """
+    text = label_text(name).lower()
+    for word in ("ascending", "descending"):
+        if text and word.startswith(text):
+            return word
+    raise unknown_name("orbit direction", name, ("ascending", "descending"))
+
+
+def label_text(name: object) -> str:
+    """A label without the padding and the bytes that some files store it in.
+
+    Parameters
+    ----------
+    name : object
+        ``"B04"``, ``b"B04"``, ``"B04 "`` ...
+
+    Returns
+    -------
+    str
+        The text.
+    """
+    text = name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name)
+    return text.strip(" \0")
+
+
+def _refuse_repeats(kind: str, names: tuple[str, ...]) -> None:
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise CubeError(
+            f"{kind} {', '.join(twice)} stands more than once; each {kind} may come once: "
+            f"keep one with cube.drop_duplicates({kind!r})"
+        )

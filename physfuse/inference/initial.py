@@ -1,0 +1,91 @@
+"""Where the iteration starts: a leaf area guessed from the red and near-infrared contrast."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from physfuse.inference.gauss_newton import Problem
+from physfuse.inference.likelihood import Stream
+
+MEMORY = 15.0  # days after which a guess has lost weight by a factor e
+PRIOR_WEIGHT = 0.1  # weight of the prior median against one clear acquisition
+SOIL_NDVI, FULL_NDVI = 0.12, 0.93
+RESTART_LAI = 0.3  # m2 m-2; at bare soil the slope of the LAI transform vanishes
+
+
+def constant_start(problem: Problem, lai: float) -> tuple[Tensor, Tensor]:
+    """Deviations (x, c) of the prior median with one constant LAI.
+
+    Parameters
+    ----------
+    problem : Problem
+    lai : float
+        Above 0. [m2 m-2]
+
+    Returns
+    -------
+    x : Tensor, shape (K, P, m)
+    c : Tensor, shape (P, n)
+    """
+    guess = torch.full((problem.n_knots, problem.n_pixels), lai, dtype=torch.float64)
+    return _from_lai(problem, guess)
+
+
+def first_guess(problem: Problem, knot_day: Float[Tensor, " knots"]) -> tuple[Tensor, Tensor]:
+    """Deviations (x, c) of the prior median, but for an LAI that follows the optical contrast.
+
+    A guess only: the solution does not depend on it where the problem has one optimum.
+
+    Parameters
+    ----------
+    problem : Problem
+    knot_day : Tensor, shape (K,)
+        [day]
+
+    Returns
+    -------
+    x : Tensor, shape (K, P, m)
+    c : Tensor, shape (P, n)
+    """
+    n_knots, n_pixels = problem.n_knots, problem.n_pixels
+    variable = problem.layout.variable("lai")
+    median = variable.median if variable is not None else 1.0
+    weight = torch.full((n_pixels, n_knots), PRIOR_WEIGHT, dtype=torch.float64)
+    total = weight * median
+    for stream in problem.streams:
+        guess, certain = _contrast(stream)
+        distance = (knot_day[stream.knot][..., None] - knot_day).abs()
+        closeness = torch.exp(-distance / MEMORY) * certain[..., None]
+        total = total + (closeness * guess[..., None]).sum(1)
+        weight = weight + closeness.sum(1)
+    return _from_lai(problem, (total / weight).T)
+
+
+def _contrast(stream: Stream) -> tuple[Tensor, Tensor]:
+    """LAI guessed from NDVI, and its weight, shape (P, A); weight 0 without the two bands."""
+    names = list(stream.operator.channels)
+    red = names.index("B04") if "B04" in names else None
+    near = next((names.index(b) for b in ("B08", "B8A", "B07") if b in names), None)
+    if red is None or near is None:
+        return torch.zeros_like(stream.clear), torch.zeros_like(stream.clear)
+    r, nir = stream.observed[..., red], stream.observed[..., near]
+    certain = (stream.valid[..., red] & stream.valid[..., near]) * stream.clear
+    ndvi = (nir - r) / (nir + r).clamp(min=1e-3)
+    cover = ((ndvi - SOIL_NDVI) / (FULL_NDVI - SOIL_NDVI)).clamp(0.03, 0.95)
+    return -2 * torch.log1p(-cover), certain
+
+
+def _from_lai(problem: Problem, lai: Tensor) -> tuple[Tensor, Tensor]:
+    """Deviations with the value component of LAI set, everything else at the prior."""
+    layout = problem.layout
+    at, variable = layout.component_of("lai"), layout.variable("lai")
+    c = torch.zeros(problem.n_pixels, layout.n_constant, dtype=torch.float64)
+    x = torch.zeros(*lai.shape, layout.n_varying, dtype=torch.float64)
+    if at is None or variable is None:
+        return x, c
+    half = lai / 2
+    u = half + torch.log(-torch.expm1(-half)) - variable.prior_mean
+    unit = torch.nn.functional.one_hot(torch.tensor(at), layout.n_varying).to(u)
+    return x + u[..., None] * unit, c

@@ -1,0 +1,372 @@
+"""The posterior of a batch of pixels: any day, any variables, with covariances."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from physfuse.inference.dynamics import Bridge, bridge, prior_blocks
+from physfuse.inference.gauss_newton import (
+    Problem,
+    Solution,
+    assemble,
+    sensor_scale,
+)
+from physfuse.inference.smoother import Marginals, factorise, marginals
+from physfuse.inference.state import STATE_TABLE, StateLayout, Variable
+from physfuse.radiative.errors import unknown_name
+
+_SHARE_STEP = 1e-4
+CHUNK_DAYS = 32  # days whose full blocks are in memory at once
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """Gaussian posterior of the unconstrained state of P pixels at K knots.
+
+    Attributes
+    ----------
+    layout : StateLayout
+    knot_day : Tensor, shape (K,)
+        Rising. [day]
+    x_mean, c_mean : Tensor, shapes (K, P, m) and (P, n)
+        Means, prior mean included.
+    covariance : Marginals
+    weights : Tensor, shape (K-1, P, n_jumps)
+    season_start : Tensor, shape (S,)
+        First day of every season. [day]
+    table : tuple of Variable
+        Rows of which those that no sensor saw keep their prior.
+    """
+
+    layout: StateLayout
+    knot_day: Float[Tensor, " knots"]
+    x_mean: Float[Tensor, "knots pixels m"]
+    c_mean: Float[Tensor, "pixels n"]
+    covariance: Marginals
+    weights: Float[Tensor, "steps pixels jumps"]
+    season_start: Float[Tensor, " seasons"]
+    table: tuple[Variable, ...] = STATE_TABLE
+
+    def season(self, day: Float[Tensor, " days"]) -> Int[Tensor, " days"]:
+        """Season of each day."""
+        return (torch.searchsorted(self.season_start, day, right=True) - 1).clamp(min=0)
+
+    def row(self, name: str) -> Variable:
+        """Row of a variable, in the state or not.
+
+        Raises
+        ------
+        UnknownNameError
+            If neither the state nor the table has it.
+        """
+        found = self.layout.variable(name)
+        found = found or next((row for row in self.table if row.name == name), None)
+        if found is None:
+            raise unknown_name("variable of the state", name, [row.name for row in self.table])
+        return found
+
+    def joint(
+        self, names: Sequence[str], day: Float[Tensor, " days"]
+    ) -> tuple[Float[Tensor, "days pixels q"], Float[Tensor, "days pixels q q"]]:
+        """Joint posterior of some variables on some days, in the unconstrained space.
+
+        Parameters
+        ----------
+        names : sequence of str, length q
+            Varying, constant or unseen variables; what no sensor saw keeps its prior.
+        day : Tensor, shape (D,)
+            Within the first and last knot. [day]
+
+        Returns
+        -------
+        mean : Tensor, shape (D, P, q)
+        covariance : Tensor, shape (D, P, q, q)
+        """
+        day = day.to(torch.float64)
+        season = self.season(day)
+        parts = [self._joint_season(names, day[season == s], int(s)) for s in season.unique()]
+        order = torch.argsort(torch.cat([(season == s).nonzero()[:, 0] for s in season.unique()]))
+        mean, covariance = (torch.cat([p[i] for p in parts])[order] for i in (0, 1))
+        return mean, covariance
+
+    def marginal(
+        self, names: Sequence[str], day: Float[Tensor, " days"]
+    ) -> tuple[Float[Tensor, "days pixels q"], Float[Tensor, "days pixels q"]]:
+        """Mean and variance of some variables on some days, in the unconstrained space.
+
+        Parameters
+        ----------
+        names : sequence of str, length q
+        day : Tensor, shape (D,)
+            [day]
+
+        Returns
+        -------
+        mean, variance : Tensor, shape (D, P, q)
+        """
+        parts = [self.joint(names, chunk) for chunk in day.split(CHUNK_DAYS)]
+        variances = [covariance.diagonal(dim1=-2, dim2=-1) for _, covariance in parts]
+        return torch.cat([mean for mean, _ in parts]), torch.cat(variances)
+
+    def _joint_season(
+        self, names: Sequence[str], day: Tensor, season: int
+    ) -> tuple[Tensor, Tensor]:
+        layout, cov = self.layout, self.covariance
+        m = layout.n_varying
+        columns = []
+        prior_mean, prior_variance = [], []
+        for name in names:
+            at, slot = layout.component_of(name), layout.slot_of(name, season)
+            if at is not None:
+                columns.append(at)
+            else:
+                columns.append(m + slot if slot is not None else -1)
+            row = self.row(name)
+            prior_mean.append(row.prior_mean)
+            prior_variance.append(row.prior_sd**2)
+        x_part = [(i, j) for i, j in enumerate(columns) if 0 <= j < m]
+        c_part = [(i, j - m) for i, j in enumerate(columns) if j >= m]
+        n_days, n_pixels, q = len(day), self.c_mean.shape[0], len(names)
+        like = self.c_mean
+        mean = like.new_tensor(prior_mean).expand(n_days, n_pixels, q)
+        seen = torch.tensor([j >= 0 for j in columns], device=like.device)
+        variance = like.new_tensor(prior_variance) * ~seen
+        covariance = torch.diag(variance).expand(n_days, n_pixels, q, q)
+        xi = torch.tensor([i for i, _ in x_part], dtype=torch.long)
+        xj = torch.tensor([j for _, j in x_part], dtype=torch.long)
+        ci = torch.tensor([i for i, _ in c_part], dtype=torch.long)
+        cj = torch.tensor([j for _, j in c_part], dtype=torch.long)
+        to_x = torch.nn.functional.one_hot(xi, q).to(like) if len(xi) else None
+        to_c = torch.nn.functional.one_hot(ci, q).to(like) if len(ci) else None
+        mean = mean * ~seen
+        if to_c is not None:
+            mean = mean + self.c_mean[:, cj] @ to_c
+            covariance = covariance + to_c.mT @ cov.cc[:, cj][:, :, cj] @ to_c
+        if to_x is not None:
+            x_mean, xx, xc = self._days(day, xj, cj)
+            mean = mean + x_mean @ to_x
+            covariance = covariance + to_x.mT @ xx @ to_x
+            if to_c is not None:
+                cross = to_x.mT @ xc @ to_c
+                covariance = covariance + cross + cross.mT
+        return mean, covariance
+
+    def _days(self, day: Tensor, rows: Tensor, constants: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Mean, covariance and covariance with constants of some components on some days."""
+        used, place = self._blocks(rows)
+        cov = self.covariance
+        xx, xc = cov.xx[..., used, :], cov.xc[..., used, :][..., constants]
+        xx = xx[..., used]
+        if len(self.knot_day) == 1:
+            n_days = len(day)
+            mean = self.x_mean[..., rows].expand(n_days, -1, -1)
+            at = xx[..., place, :][..., place]
+            return (
+                mean,
+                at.expand(n_days, *at.shape[1:]),
+                xc[..., place, :].expand(n_days, -1, len(rows), len(constants)),
+            )
+        span, k, mean = self._bridged_mean(day, used)
+        lag = cov.lag[..., used, :][..., used]
+        late = span.late[..., place, :]
+        early = span.early[..., place, :]
+        cross = early @ lag[k] @ late.mT
+        out = early @ xx[k] @ early.mT + late @ xx[k + 1] @ late.mT
+        out = out + cross + cross.mT + span.noise[..., place, :][..., place]
+        if len(constants):
+            between = early @ xc[k] + late @ xc[k + 1]
+        else:
+            between = out.new_zeros(*out.shape[:-1], 0)
+        return mean[..., place], out, between
+
+    def _blocks(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Components of the variables that the rows belong to, and the rows' places therein."""
+        edges = [*self.layout.component, self.layout.n_varying]
+        wanted = set(rows.tolist())
+        used = [
+            i
+            for start, end in pairwise(edges)
+            if wanted.intersection(range(start, end))
+            for i in range(start, end)
+        ]
+        return torch.tensor(used), torch.tensor([used.index(i) for i in rows.tolist()])
+
+    def _bridged_mean(self, day: Tensor, used: Tensor) -> tuple[Bridge, Tensor, Tensor]:
+        """Bridge of some components, knots before the days, and the mean, (D, P, used)."""
+        starts = sorted(set(self.layout.component).intersection(used.tolist()))
+        span = bridge(self.layout, self.knot_day, day, self.weights, starts)
+        k = span.knot
+        prior = self.layout.prior_mean_x().to(self.x_mean)[used]
+        deviation = self.x_mean[..., used] - prior
+        mean = span.early @ deviation[k][..., None] + span.late @ deviation[k + 1][..., None]
+        return span, k, mean[..., 0] + prior
+
+    def mean(
+        self, names: Sequence[str], day: Float[Tensor, " days"]
+    ) -> dict[str, Float[Tensor, "days pixels"]]:
+        """Posterior mean of some variables on some days, in the unconstrained space.
+
+        Parameters
+        ----------
+        names : sequence of str
+        day : Tensor, shape (D,)
+            [day]
+
+        Returns
+        -------
+        dict of str to Tensor, shape (D, P)
+        """
+        layout, n_pixels = self.layout, self.c_mean.shape[0]
+        day = day.to(torch.float64)
+        season = self.season(day)
+        out: dict[str, Tensor] = {}
+        varying = [name for name in names if layout.component_of(name) is not None]
+        if varying:
+            rows = torch.tensor([layout.component_of(name) for name in varying])
+            if len(self.knot_day) == 1:
+                at = self.x_mean[..., rows].expand(len(day), -1, -1)
+            else:
+                used, place = self._blocks(rows)
+                at = self._bridged_mean(day, used)[2][..., place]
+            out |= dict(zip(varying, at.unbind(-1), strict=True))
+        for name in names:
+            if name in out:
+                continue
+            slots = [layout.slot_of(name, s) for s in range(len(self.season_start))]
+            found = [slot for slot in slots if slot is not None]
+            if len(found) == len(slots):
+                out[name] = self.c_mean[:, torch.tensor(found)[season]].T
+            else:
+                prior = torch.tensor(self.row(name).prior_mean, dtype=self.c_mean.dtype)
+                out[name] = prior.expand(len(day), n_pixels)
+        return out
+
+
+def posterior(
+    problem: Problem,
+    solution: Solution,
+    knot_day: Float[Tensor, " knots"],
+    season_start: Float[Tensor, " seasons"],
+    tolerance: float,
+    table: tuple[Variable, ...] = STATE_TABLE,
+    **scale: float,
+) -> Posterior:
+    """Posterior at a solution, from the factors linearised there.
+
+    Parameters
+    ----------
+    problem : Problem
+    solution : Solution
+    knot_day, season_start : Tensor
+        See :class:`Posterior`. [day]
+    tolerance : float
+        A last step whose mean squared size exceeds this many posterior variances is not taken.
+    table : tuple of Variable
+        All rows, unseen ones included.
+    **scale : float
+        Factor on the information of a sensor ("optical", "radar").
+
+    Returns
+    -------
+    Posterior
+    """
+    state = solution.state
+    prior = prior_blocks(problem.transitions, state.weights)
+    system = assemble(problem, state, prior, sensor_scale(problem, **scale))
+    factors = factorise(system)
+    cov = marginals(factors)
+    variance = cov.xx.diagonal(dim1=-2, dim2=-1)
+    moved = (((factors.x - state.x) ** 2) / variance).mean((0, 2))
+    take = factors.positive & (moved < tolerance)
+    x = torch.where(take[:, None], factors.x, state.x)
+    c = torch.where(take[:, None], factors.c, state.c)
+    layout = problem.layout
+    return Posterior(
+        layout,
+        knot_day.to(torch.float64),
+        x + layout.prior_mean_x().to(x),
+        c + layout.prior_mean_c().to(c),
+        cov,
+        state.weights,
+        season_start.to(torch.float64),
+        table,
+    )
+
+
+def sensor_shares(
+    problem: Problem, solution: Solution, full: Posterior, day: Float[Tensor, " days"]
+) -> dict[str, Float[Tensor, "days pixels"]]:
+    """Share of each sensor and of the prior in the posterior of the LAI.
+
+    The share of sensor s in element e is e' P L_s P e / e' P e, P the posterior covariance and
+    L_s the sensor's precision. P L_s P is minus the derivative of P by a factor on L_s, taken
+    here by a difference of relative size 1e-4.
+
+    Parameters
+    ----------
+    problem, solution, full
+        As for :func:`posterior`, ``full`` its result.
+    day : Tensor, shape (D,)
+
+    Returns
+    -------
+    dict
+        "optical", "radar" and "prior", each of shape (D, P), non-negative, adding up to one.
+    """
+    _, at_full = full.marginal(["lai"], day)
+    shares: dict[str, Tensor] = {}
+    total = torch.zeros_like(at_full[..., 0])
+    for sensor in ("optical", "radar"):
+        if not any(s.sensor == sensor for s in problem.streams):
+            shares[sensor] = torch.zeros_like(total)
+            continue
+        less = posterior(
+            problem,
+            solution,
+            full.knot_day,
+            full.season_start,
+            math.inf,
+            full.table,
+            **{sensor: 1 - _SHARE_STEP},
+        )
+        _, at_less = less.marginal(["lai"], day)
+        share = (at_less - at_full)[..., 0] / (_SHARE_STEP * at_full[..., 0])
+        shares[sensor] = share.clamp(0, 1)
+        total = total + shares[sensor]
+    shares["prior"] = (1 - total).clamp(min=0)
+    return shares
+
+
+def season_starts(first_day: int, last_day: int, month: int, day_of_month: int) -> list[int]:
+    """First day of every season that a run touches.
+
+    Parameters
+    ----------
+    first_day, last_day : int
+        Days since 1970-01-01.
+    month, day_of_month : int
+        The date on which seasons split.
+
+    Returns
+    -------
+    list of int
+        Rising; the first is at or before ``first_day``.
+    """
+    epoch = np.datetime64("1970-01-01", "D")
+    year = int(str(epoch + first_day)[:4])
+    starts = []
+    for y in range(year - 1, int(str(epoch + last_day)[:4]) + 1):
+        start = int(
+            (np.datetime64(f"{y:04d}-{month:02d}-{day_of_month:02d}", "D") - epoch).astype(int)
+        )
+        starts.append(start)
+    before = [s for s in starts if s <= first_day]
+    return before[-1:] + [s for s in starts if first_day < s <= last_day]

@@ -1,0 +1,245 @@
+"""The exact solve: a block-tridiagonal system of days with a border of constants.
+
+Pixels are the leading batch axis of every block, so that one batched matrix product, Cholesky or
+triangular solve per knot serves all of them; constants leave by one Schur complement per pixel.
+Everything is built from differentiable operations without in-place writes.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+class BorderedSystem(NamedTuple):
+    """Precision and information of (x_1..x_K, c) for a batch of pixels, float64.
+
+    Attributes
+    ----------
+    diagonal : Tensor, shape (K, P, m, m)
+        Precision of each knot.
+    upper : Tensor, shape (K-1, P, m, m)
+        Precision between knot k and knot k+1.
+    border : Tensor, shape (K, P, m, n)
+        Precision between each knot and the constants.
+    corner : Tensor, shape (P, n, n)
+        Precision of the constants.
+    x_information : Tensor, shape (K, P, m)
+    c_information : Tensor, shape (P, n)
+    """
+
+    diagonal: Float[Tensor, "knots pixels m m"]
+    upper: Float[Tensor, "steps pixels m m"]
+    border: Float[Tensor, "knots pixels m n"]
+    corner: Float[Tensor, "pixels n n"]
+    x_information: Float[Tensor, "knots pixels m"]
+    c_information: Float[Tensor, "pixels n"]
+
+
+class Factorisation(NamedTuple):
+    """Cholesky factorisation of a bordered system, with its solution.
+
+    Attributes
+    ----------
+    inverse_factor : tuple of K tensors, shape (P, m, m)
+        L_k^-1, lower triangular.
+    coupling : tuple of K-1 tensors, shape (P, m, m)
+        Y_k = L_k^-1 U_k.
+    border : tuple of K tensors, shape (P, m, n)
+        Z_k = L_k^-1 B'_k, B' the border after elimination of the earlier knots.
+    corner_factor : Tensor, shape (P, n, n)
+        Cholesky factor of the Schur complement of the constants.
+    x : Tensor, shape (K, P, m)
+    c : Tensor, shape (P, n)
+        The solution.
+    positive : Tensor of bool, shape (P,)
+        Whether every factor existed; where not, the pixel's numbers have no meaning.
+    """
+
+    inverse_factor: tuple[Tensor, ...]
+    coupling: tuple[Tensor, ...]
+    border: tuple[Tensor, ...]
+    corner_factor: Float[Tensor, "pixels n n"]
+    x: Float[Tensor, "knots pixels m"]
+    c: Float[Tensor, "pixels n"]
+    positive: Tensor
+
+
+class Marginals(NamedTuple):
+    """Posterior covariances.
+
+    Attributes
+    ----------
+    xx : Tensor, shape (K, P, m, m)
+        Of each knot.
+    lag : Tensor, shape (K-1, P, m, m)
+        Between knot k and knot k+1.
+    xc : Tensor, shape (K, P, m, n)
+        Between each knot and the constants.
+    cc : Tensor, shape (P, n, n)
+        Of the constants.
+    """
+
+    xx: Float[Tensor, "knots pixels m m"]
+    lag: Float[Tensor, "steps pixels m m"]
+    xc: Float[Tensor, "knots pixels m n"]
+    cc: Float[Tensor, "pixels n n"]
+
+
+def factorise(system: BorderedSystem) -> Factorisation:
+    """Factorise and solve a bordered system.
+
+    Parameters
+    ----------
+    system : BorderedSystem
+        At least one knot; n may be 0.
+
+    Returns
+    -------
+    Factorisation
+
+    Notes
+    -----
+    Forward: L_k L_k' = D_k - Y_{k-1}' Y_{k-1}, [Y_k | Z_k | y_k] = L_k^-1 [U_k | B_k | b_k]' with
+    the border and information reduced alike; the constants solve
+    (S - sum Z_k' Z_k) c = s - sum Z_k' y_k; backward: x_k = L_k^-T (y_k - Y_k x_{k+1} - Z_k c).
+    """
+    n_knots, n_pixels, m, n = system.border.shape
+    eye = torch.eye(m, dtype=system.diagonal.dtype, device=system.diagonal.device)
+    eye = eye.expand(n_pixels, m, m)
+    right = torch.cat([system.border, system.x_information[..., None]], -1)
+    corner = torch.cat([system.corner, system.c_information[..., None]], -1)
+    diagonal, rest = system.diagonal[0], right[0]
+    inverse_factor, coupling, border, information, failed = [], [], [], [], []
+    for k in range(n_knots):
+        factor, info = torch.linalg.cholesky_ex(diagonal)
+        failed.append(info)
+        inverse = torch.linalg.solve_triangular(factor, eye, upper=False)
+        inverse_factor.append(inverse)
+        if k + 1 < n_knots:
+            joined = inverse @ torch.cat([system.upper[k], rest], -1)
+            y, z = joined[..., :m], joined[..., m:]
+            reduction = y.mT @ joined
+            coupling.append(y)
+            diagonal = system.diagonal[k + 1] - reduction[..., :m]
+            rest = right[k + 1] - reduction[..., m:]
+        else:
+            z = inverse @ rest
+        border.append(z[..., :n])
+        information.append(z[..., n:])
+        corner = torch.baddbmm(corner, z[..., :n].mT, z, alpha=-1)
+    corner_factor, info = torch.linalg.cholesky_ex(corner[..., :n])
+    failed.append(info)
+    c = torch.cholesky_solve(corner[..., n:], corner_factor)
+    x = _back_substitute(inverse_factor, coupling, border, information, c)
+    positive = (torch.stack(failed) == 0).all(0)
+    return Factorisation(
+        tuple(inverse_factor),
+        tuple(coupling),
+        tuple(border),
+        corner_factor,
+        x,
+        c[..., 0],
+        positive,
+    )
+
+
+def _back_substitute(
+    inverse_factor: list[Tensor],
+    coupling: list[Tensor],
+    border: list[Tensor],
+    information: list[Tensor],
+    c: Tensor,
+) -> Tensor:
+    """x_k = L_k^-T (y_k - Y_k x_{k+1} - Z_k c), from the last knot to the first."""
+    out: list[Tensor] = []
+    for k in reversed(range(len(border))):
+        rest = information[k] - border[k] @ c
+        if out:
+            rest = rest - coupling[k] @ out[-1]
+        out.append(inverse_factor[k].mT @ rest)
+    return torch.stack(out[::-1])[..., 0]
+
+
+def marginals(factors: Factorisation) -> Marginals:
+    """Every covariance block next to the diagonal and with the constants.
+
+    Parameters
+    ----------
+    factors : Factorisation
+
+    Returns
+    -------
+    Marginals
+
+    Notes
+    -----
+    Without the border Sigma_k = L_k^-T (I + Y_k Sigma_{k+1} Y_k') L_k^-1 and
+    Sigma_{k,k+1} = -G_k Sigma_{k+1}, G_k = L_k^-T Y_k (Takahashi's recursion). With V_k = L_k^-T
+    (Z_k - Y_k V_{k+1}) and C the covariance of c, the border adds V_k C V_l' to block (k, l), and
+    the block with the constants is -V_k C.
+    """
+    corner_factor = factors.corner_factor
+    n = corner_factor.shape[-1]
+    eye = torch.eye(n, dtype=corner_factor.dtype, device=corner_factor.device)
+    root = torch.linalg.solve_triangular(corner_factor, eye.expand_as(corner_factor), upper=False)
+    cc = root.mT @ root
+    n_knots = len(factors.border)
+    xx: list[Tensor] = []
+    lag: list[Tensor] = []
+    xc: list[Tensor] = []
+    sigma = v = w = factors.border[-1]
+    for k in reversed(range(n_knots)):
+        inverse = factors.inverse_factor[k]
+        if k == n_knots - 1:
+            sigma = inverse.mT @ inverse
+            v = inverse.mT @ factors.border[k]
+            w = v @ root.mT
+        else:
+            gain = inverse.mT @ factors.coupling[k]
+            v = inverse.mT @ factors.border[k] - gain @ v
+            w_next, w = w, v @ root.mT
+            between = -gain @ sigma
+            lag.append(between + w @ w_next.mT)
+            sigma = inverse.mT @ inverse - between @ gain.mT
+        xx.append(sigma + w @ w.mT)
+        xc.append(-w @ root)
+    empty = sigma.new_zeros(0, *sigma.shape)
+    return Marginals(
+        torch.stack(xx[::-1]), torch.stack(lag[::-1]) if lag else empty, torch.stack(xc[::-1]), cc
+    )
+
+
+def log_determinant(factors: Factorisation) -> Float[Tensor, " pixels"]:
+    """Logarithm of the determinant of the whole precision matrix of each pixel."""
+    diagonals = [f.diagonal(dim1=-2, dim2=-1).log().sum(-1) for f in factors.inverse_factor]
+    corner = factors.corner_factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+    return 2 * corner - 2 * torch.stack(diagonals).sum(0)
+
+
+def quadratic_form(
+    diagonal: Float[Tensor, "knots pixels m m"],
+    upper: Float[Tensor, "steps pixels m m"],
+    x: Float[Tensor, "knots pixels m"],
+) -> Float[Tensor, "knots pixels m"]:
+    """Product of a block-tridiagonal matrix with x, for gradients and costs.
+
+    Parameters
+    ----------
+    diagonal, upper : Tensor
+        Blocks as in :class:`BorderedSystem`.
+    x : Tensor, shape (K, P, m)
+
+    Returns
+    -------
+    Tensor, shape (K, P, m)
+    """
+    column = x[..., None]
+    out = diagonal @ column
+    pad = torch.nn.functional.pad
+    ahead = pad(upper @ column[1:], (0, 0, 0, 0, 0, 0, 0, 1))
+    behind = pad(upper.mT @ column[:-1], (0, 0, 0, 0, 0, 0, 1, 0))
+    return (out + ahead + behind)[..., 0]

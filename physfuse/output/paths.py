@@ -1,0 +1,79 @@
+"""Where an output may be written."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from physfuse.radiative.errors import FileFormatError, OutputExistsError
+
+_SUFFIXES = (".nc", ".nc4")
+
+
+def check_output_path(
+    path: str | Path, overwrite: bool = False, inputs: Iterable[object] = ()
+) -> Path:
+    """Refuse an output that cannot or must not be written; to be called before any work.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file to be written, ``.nc``.
+    overwrite : bool
+        Whether a file that exists may be replaced.
+    inputs : iterable
+        Paths that the run reads (other things in it are passed over); the output must be none of
+        them.
+
+    Returns
+    -------
+    Path
+        The path, with ``~`` expanded.
+
+    Raises
+    ------
+    OutputExistsError
+        The file exists, or it is an input of the run.
+    FileFormatError
+        A name that does not end in ``.nc``.
+    FileNotFoundError
+        The folder does not exist.
+    PermissionError
+        The folder cannot be written to.
+    """
+    path = Path(path).expanduser()
+    if path.suffix.lower() not in _SUFFIXES:
+        raise FileFormatError(
+            f"the output {path} ends in {path.suffix or 'nothing'!r}; allowed: "
+            f"{' or '.join(_SUFFIXES)}, physfuse writes NetCDF-4; convert afterwards, for example "
+            "with xarray.open_dataset(...).to_zarr(...)"
+        )
+    folder = path.parent
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            f"the folder {folder} of the output {path.name} does not exist; make it first: "
+            f"mkdir -p {folder}"
+        )
+    for source in inputs:
+        if isinstance(source, str | Path) and _same(Path(source), path):
+            raise OutputExistsError(
+                f"the output {path} is also an input of this run; give it another name"
+            )
+    if path.is_dir():
+        raise OutputExistsError(f"the output {path} is a folder; give the name of a file")
+    if path.exists() and not overwrite:
+        raise OutputExistsError(
+            f"the output {path} exists; give another name, or allow it to be replaced: "
+            "--overwrite (overwrite=True in Python)"
+        )
+    if not os.access(folder, os.W_OK):
+        raise PermissionError(
+            f"the folder {folder} of the output {path.name} cannot be written to; choose another "
+            "one or change its permissions"
+        )
+    return path
+
+
+def _same(first: Path, second: Path) -> bool:
+    return first.exists() and second.exists() and first.samefile(second)

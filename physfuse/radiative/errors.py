@@ -1,0 +1,69 @@
+"""Exceptions and warnings of the package.
+
+They live in the lowest layer so that every layer can raise them; users import them from
+:mod:`physfuse`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class PhysfuseError(Exception):
+    """Base class of every error that physfuse raises on purpose."""
+
+
+class UnknownNameError(PhysfuseError, ValueError):
+    """A band, polarisation, platform, variable, model or option that is not known."""
+
+
+class UnitError(PhysfuseError, ValueError):
+    """Values in another unit than the contract asks for (dB for power, 0-10000 for 0-1)."""
+
+
+class DomainError(PhysfuseError, ValueError):
+    """Values outside the domain of a model or of the contract."""
+
+
+class GridError(PhysfuseError, ValueError):
+    """Cubes without a common grid, or a grid that cannot be used."""
+
+
+class CubeError(PhysfuseError, ValueError):
+    """A cube that lacks what the contract asks for."""
+
+
+class FileFormatError(PhysfuseError, ValueError):
+    """A file that cannot be read as what it should be."""
+
+
+class OutputExistsError(PhysfuseError, FileExistsError):
+    """The output file exists and ``overwrite`` was not asked for."""
+
+
+class PhysfuseWarning(UserWarning):
+    """Base class of every warning of physfuse: silence it with one filter."""
+
+
+def unknown_name(kind: str, name: object, known: Iterable[str]) -> UnknownNameError:
+    """Error for a name that is not known: what came, what is allowed, the nearest match.
+
+    Parameters
+    ----------
+    kind : str
+        What the name stands for, with its article left out: ``"Sentinel-2 band"``.
+    name : object
+        The name that came.
+    known : iterable of str
+        The names that are allowed.
+
+    Returns
+    -------
+    UnknownNameError
+        To be raised by the caller.
+    """
+    known = list(known)
+    near = get_close_matches(str(name), known, n=1, cutoff=0.5)
+    hint = f" (did you mean {near[0]!r}?)" if near else ""
+    return UnknownNameError(f"{name!r} is not a known {kind}; known: {', '.join(known)}{hint}")

@@ -1,0 +1,222 @@
+"""One run: the checked cubes, its calendar and state, and the solve of one batch of pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from physfuse.cube import OpticalCube, RadarCube
+from physfuse.grid import Grid
+from physfuse.inference.dynamics import transitions
+from physfuse.inference.gauss_newton import Options, Problem, Solution, Status, iterate, merge
+from physfuse.inference.initial import RESTART_LAI, constant_start, first_guess
+from physfuse.inference.likelihood import Stream
+from physfuse.inference.posterior import Posterior, posterior, season_starts
+from physfuse.inference.state import STATE_TABLE, Variable
+from physfuse.radiative.errors import CubeError, DomainError
+from physfuse.streams import Plan, optical_streams, radar_streams, run_layout
+
+STEP_LIMIT = 0.25  # posterior variances by which the last, unjudged step may move the mean
+
+
+@dataclass(frozen=True)
+class Run:
+    """Everything that all batches of a run share.
+
+    Attributes
+    ----------
+    optical, radar : tuple of cube
+    plan : Plan
+    days : ndarray of int, shape (D,)
+        Days of the output since 1970-01-01.
+    knot_days : ndarray of int, shape (K,)
+        Observation days and both ends of the output.
+    options : Options
+    """
+
+    optical: tuple[OpticalCube, ...]
+    radar: tuple[RadarCube, ...]
+    plan: Plan
+    days: np.ndarray
+    knot_days: np.ndarray
+    options: Options
+
+    @property
+    def grid(self) -> Grid:
+        """Grid that all cubes share."""
+        return self.optical[0].grid if self.optical else self.radar[0].grid
+
+
+@dataclass(frozen=True)
+class Solved:
+    """One batch of pixels, solved.
+
+    Attributes
+    ----------
+    problem : Problem
+    solution : Solution
+    posterior : Posterior
+    """
+
+    problem: Problem
+    solution: Solution
+    posterior: Posterior
+
+
+def plan_run(
+    optical: Sequence[OpticalCube],
+    radar: Sequence[RadarCube],
+    *,
+    start: str | np.datetime64 | None = None,
+    end: str | np.datetime64 | None = None,
+    season: str = "11-01",
+    table: Sequence[Variable] = STATE_TABLE,
+    bare_soil: str = "baghdadi_2016",
+    options: Options | None = None,
+    predicted_days: np.ndarray | None = None,
+) -> Run:
+    """Calendar and state of a run.
+
+    Parameters
+    ----------
+    optical, radar : sequence of cube
+        Checked cubes on one grid, at least one.
+    start, end : str or datetime64, optional
+        First and last day of the output; the first and last observation where not given.
+    season : str
+        Month and day, "MM-DD", at which vegetation constants change.
+    table : sequence of Variable
+        The state table.
+    bare_soil : str
+        Name of the bare-soil model.
+    options : Options, optional
+        How to iterate.
+    predicted_days : ndarray of int, optional
+        Days of a cube to be predicted, within or outside the output.
+
+    Returns
+    -------
+    Run
+
+    Raises
+    ------
+    CubeError
+        Without any cube.
+    DomainError
+        If the end lies before the start, or ``season`` is no date.
+    """
+    if not optical and not radar:
+        raise CubeError("nothing to retrieve from: give optical=, radar= or both")
+    observed = np.concatenate([c.day for c in optical] + [c.day for c in radar])
+    first = _day("start", start) if start is not None else int(observed.min())
+    last = _day("end", end) if end is not None else int(observed.max())
+    if last < first:
+        raise DomainError(
+            f"the output would end on {_date(last)}, before its start on {_date(first)}: "
+            "--end must not lie before --start"
+        )
+    ends = [first, last]
+    if predicted_days is not None and len(predicted_days):
+        ends += [int(predicted_days.min()), int(predicted_days.max())]
+    knots = np.unique(np.concatenate([observed, ends]))
+    month, day_of_month = _month_day(season)
+    starts = season_starts(int(knots[0]), int(knots[-1]), month, day_of_month)
+    layout = run_layout(optical, radar, len(starts), table)
+    plan = Plan(layout, tuple(table), torch.tensor(starts, dtype=torch.float64), bare_soil)
+    return Run(
+        tuple(optical),
+        tuple(radar),
+        plan,
+        np.arange(first, last + 1),
+        knots,
+        options or Options(),
+    )
+
+
+def _day(name: str, value: str | np.datetime64) -> int:
+    """Days since 1970-01-01 of a date."""
+    try:
+        date = np.datetime64(str(value), "D")
+    except ValueError as error:
+        raise DomainError(f"--{name} is {value!r}: give a date as YYYY-MM-DD") from error
+    return int((date - np.datetime64("1970-01-01", "D")).astype(int))
+
+
+def _date(day: int) -> str:
+    return str(np.datetime64("1970-01-01", "D") + day)
+
+
+def _month_day(season: str) -> tuple[int, int]:
+    """Month and day of the split of seasons."""
+    try:
+        np.datetime64(f"2001-{season}", "D")
+        month, day = season.split("-")
+        return int(month), int(day)
+    except ValueError as error:
+        message = f"season is {season!r}: give the month and day of its start as MM-DD"
+        raise DomainError(message) from error
+
+
+def build_problem(run: Run, pixels: slice) -> Problem:
+    """Problem of a batch of pixels: their observations, assigned to the knots."""
+    streams: list[Stream] = []
+    for optical in run.optical:
+        batch = optical.read(pixels)
+        streams.extend(optical_streams(optical, batch, run.plan, run.knot_days))
+    for radar in run.radar:
+        streams.extend(radar_streams(radar, radar.read(pixels), run.plan, run.knot_days))
+    knot_day = torch.from_numpy(run.knot_days).to(torch.float64)
+    steps = transitions(run.plan.layout, knot_day.diff())
+    return Problem(
+        run.plan.layout, steps, tuple(streams), len(run.knot_days), pixels.stop - pixels.start
+    )
+
+
+def solve(run: Run, pixels: slice) -> Solved:
+    """Posterior of a batch of pixels.
+
+    Pixels that do not converge from the first guess start again from a thin canopy, where the
+    transform of the LAI has a slope; of the two the likelier state is kept.
+
+    Parameters
+    ----------
+    run : Run
+    pixels : slice
+        Of the flattened grid.
+
+    Returns
+    -------
+    Solved
+    """
+    problem = build_problem(run, pixels)
+    knot_day = torch.from_numpy(run.knot_days).to(torch.float64)
+    with torch.no_grad():
+        solution = iterate(problem, *first_guess(problem, knot_day), run.options)
+        again = (solution.status == int(Status.NOT_CONVERGED)).nonzero()[:, 0]
+        if len(again):
+            part = problem.take(again)
+            second = iterate(part, *constant_start(part, RESTART_LAI), run.options)
+            solution = merge(solution, second, again)
+        full = posterior(
+            problem, solution, knot_day, run.plan.season_start, STEP_LIMIT, run.plan.table
+        )
+    return Solved(problem, solution, full)
+
+
+def observed_on(problem: Problem, sensor: str, knot_days: np.ndarray, days: np.ndarray) -> Tensor:
+    """Number of acquisitions of a sensor that each day's pixel was inferred from, (D, P)."""
+    count = torch.zeros(len(days), problem.n_pixels, dtype=torch.float64)
+    pixel = torch.arange(problem.n_pixels)[:, None]
+    row = torch.from_numpy(np.searchsorted(days, knot_days).clip(0, len(days) - 1))
+    inside = torch.from_numpy((knot_days >= days[0]) & (knot_days <= days[-1]))
+    for stream in problem.streams:
+        if stream.sensor != sensor:
+            continue
+        used = stream.valid.any(-1) & inside[stream.knot]
+        place = row[stream.knot], pixel.expand_as(stream.knot)
+        count = count.index_put(place, used.to(count), accumulate=True)
+    return count

@@ -1,0 +1,172 @@
+"""What physfuse knows, and what it sees in a file: the text behind ``physfuse info``."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from physfuse._version import __version__
+from physfuse.cube import OpticalCube, RadarCube, open_optical, open_radar
+from physfuse.inference.state import STATE_TABLE, Constant, Dynamics, Fixed, Varying
+from physfuse.radiative.bare_soil import BARE_SOIL_MODELS
+from physfuse.radiative.errors import CubeError, PhysfuseWarning
+from physfuse.radiative.spectral import PLATFORMS, bands_of
+from physfuse.readers import read_any
+
+MODELS = {"physics": "forward models and priors, nothing fitted across pixels"}
+"""Models that can be asked for, each with what it is."""
+
+
+def info(
+    source: str | Path | xr.Dataset | None = None, *, place: tuple[float, float] | None = None
+) -> str:
+    """Tell about the package, or about a file.
+
+    Parameters
+    ----------
+    source : str, Path or xarray.Dataset, optional
+        A cube, a raw openEO file or an output of :func:`physfuse.retrieve`; the package where not
+        given.
+    place : tuple of float, optional
+        Latitude and longitude for a cube that does not tell. [degree]
+
+    Returns
+    -------
+    str
+        Lines of text: version, models, sensors and the state table; or what is in the file, the
+        defaults that a retrieval would use, and what looks wrong.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such file.
+    PhysfuseError
+        The file is neither a cube nor an output, or breaks the contract.
+    """
+    return _about_package() if source is None else _about_source(source, place)
+
+
+def _about_package() -> str:
+    lines = [f"physfuse {__version__}", "", "models"]
+    lines += [f"  {name:<10} {what}" for name, what in MODELS.items()]
+    lines += ["", "sensors"]
+    lines += [f"  {name:<12} {' '.join(bands_of(name))}" for name in PLATFORMS]
+    lines += [
+        "  Sentinel-1   VV VH, C band 5.405 GHz, water cloud over bare soil by "
+        + " or ".join(sorted(BARE_SOIL_MODELS)),
+        "",
+        "state: prior median and 90 % range",
+        f"  {'variable':<17}{'unit':<10}{'median':>8}{'5 %':>9}{'95 %':>9}  "
+        f"{'dynamics':<20}{'seen by'}",
+    ]
+    lines += [
+        f"  {row.name:<17}{row.unit:<10}{row.median:>8.4g}{row.q05:>9.4g}{row.q95:>9.4g}  "
+        f"{_dynamics(row.dynamics):<20}{', '.join(row.seen_by)}"
+        for row in STATE_TABLE
+    ]
+    lines += [
+        "  and per band a misfit that stays, per orbit and polarisation an offset (sd 1.5 dB),",
+        "  per polarisation a slow misfit (sd 0.8 dB, 30 d)",
+    ]
+    return "\n".join(lines)
+
+
+def _dynamics(dynamics: Dynamics) -> str:
+    """Dynamics in words."""
+    match dynamics:
+        case Varying(kernel, timescale, jump):
+            name = {"ou": "OU", "matern32": "Matern-3/2"}[kernel]
+            return f"{name} {timescale:g} d" + (", jump" if jump else "")
+        case Constant(scope):
+            return f"constant by {scope}"
+        case Fixed():
+            return "fixed"
+
+
+def _about_source(source: str | Path | xr.Dataset, place: tuple[float, float] | None) -> str:
+    dataset = read_any(source)
+    name = "dataset" if isinstance(source, xr.Dataset) else str(source)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("always", PhysfuseWarning)
+        if "quality_flag" in dataset:
+            lines = _about_daily(dataset)
+        elif "reflectance" in dataset or "backscatter" in dataset:
+            lines = _about_cube(dataset, place)
+        else:
+            found = ", ".join(map(str, dataset.data_vars)) or "no variables"
+            raise CubeError(
+                f"{name} holds {found}; a cube holds 'reflectance' (optical) or 'backscatter' "
+                "(radar), an output of physfuse retrieve 'quality_flag'"
+            )
+    lines = [name, *lines]
+    if caught:
+        lines += ["what looks wrong", *(f"  {warning.message}" for warning in caught)]
+    return "\n".join(lines)
+
+
+def _about_cube(dataset: xr.Dataset, place: tuple[float, float] | None) -> list[str]:
+    """Describe a cube of one or both sensors."""
+    lines = []
+    if "reflectance" in dataset:
+        for optical in open_optical(dataset, place=place):
+            clear = dataset["clear"] if "clear" in dataset else None
+            lines += ["optical cube", *_common(optical)]
+            lines += [f"  bands       {' '.join(optical.bands)}"]
+            lines += [f"  platforms   {', '.join(sorted(set(optical.platform)))}"]
+            if clear is not None:
+                seen = clear.mean(dim=[d for d in clear.dims if d != "time"]).values
+                lines += [
+                    f"  clear       {np.nanmean(seen):.0%} of all pixels; "
+                    f"{int((seen > 0.5).sum())} dates mostly clear"
+                ]
+            lines += _stated(optical)
+    if "backscatter" in dataset:
+        for radar in open_radar(dataset, place=place):
+            orbits = sorted(set(radar.orbit or ()))
+            lines += ["radar cube", *_common(radar)]
+            lines += [f"  channels    {' '.join(radar.polarizations)}"]
+            lines += [f"  orbits      {', '.join(orbits) or 'one unknown orbit'}"]
+            lines += _stated(radar)
+    return lines
+
+
+def _common(cube: OpticalCube | RadarCube) -> list[str]:
+    """Time and grid of a cube."""
+    time = np.datetime_as_string(cube.time, unit="D")
+    return [
+        f"  dates       {time.size}, {time[0]} to {time[-1]}",
+        f"  pixels      {cube.n_pixels}",
+    ]
+
+
+def _stated(cube: OpticalCube | RadarCube) -> list[str]:
+    """Defaults that a retrieval would use."""
+    if not cube.stated:
+        return ["  defaults    none needed"]
+    return ["  defaults", *(f"    {name}: {value}" for name, value in cube.stated.items())]
+
+
+def _about_daily(dataset: xr.Dataset) -> list[str]:
+    """Describe an output of a retrieval."""
+    time = np.datetime_as_string(dataset["time"].values, unit="D")
+    names = [str(name) for name in dataset.data_vars if f"{name}_std" in dataset]
+    sizes = ", ".join(f"{size} {name}" for name, size in dataset.sizes.items())
+    lines = ["daily variables", f"  {sizes}; {time[0]} to {time[-1]}"]
+    for name in names:
+        values = dataset[name].values
+        finite = values[np.isfinite(values)]
+        unit = dataset[name].attrs.get("units", "1")
+        if finite.size == 0:
+            lines.append(f"  {name:<17}no values")
+            continue
+        low, middle, high = np.quantile(finite, [0.05, 0.5, 0.95])
+        spread = float(np.nanmedian(dataset[f"{name}_std"].values))
+        lines.append(
+            f"  {name:<17}{middle:.3g} ({low:.3g} to {high:.3g}) {unit}, spread {spread:.2g}"
+        )
+    lines += [f"  {key}: {value}" for key, value in dataset.attrs.items()]
+    return lines

@@ -1,0 +1,103 @@
+"""The domain of every argument of the forward models, and points drawn from it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from .model import Domain, ForwardModel
+
+LEAF_DOMAINS = {
+    "n": Domain(1.0, 3.0, "1"),
+    "cab": Domain(0.0, 100.0, "ug cm-2"),
+    "car": Domain(0.0, 30.0, "ug cm-2"),
+    "ant": Domain(0.0, 10.0, "ug cm-2"),
+    "cbrown": Domain(0.0, 1.5, "1"),
+    "cw": Domain(0.0, 0.06, "cm"),
+    "cm": Domain(0.0, 0.02, "g cm-2"),
+}
+"""Leaf: from pure water-free, pigment-free matter on."""
+
+CANOPY_DOMAINS = {
+    "lai": Domain(0.0, 10.0, "m2 m-2"),
+    "ala": Domain(20.0, 85.0, "degree", special=(58.4351034,)),
+    "hspot": Domain(0.0, 1.0, "1"),
+}
+"""Canopy; the special leaf angle is where the ellipsoid is a sphere."""
+
+GEOMETRY_DOMAINS = {
+    "tts": Domain(0.0, 80.0, "degree", special=(30.0,)),
+    "tto": Domain(0.0, 70.0, "degree", special=(30.0,)),
+    "psi": Domain(0.0, 180.0, "degree"),
+}
+"""Sun and sensor; equal special zenith angles meet in the hotspot."""
+
+SOIL_DOMAINS = {
+    "rsoil": Domain(0.0, 0.95, "1"),
+    "soil_brightness": Domain(0.2, 2.0, "1"),
+    "soil_shape_1": Domain(-0.5, 0.5, "1", special=(0.0,)),
+    "soil_shape_2": Domain(-0.5, 0.5, "1", special=(0.0,)),
+    "soil_shape_3": Domain(-0.5, 0.5, "1", special=(0.0,)),
+    "soil_darkening": Domain(0.1, 3.0, "1"),
+    "soil_moisture": Domain(0.0, 0.6, "m3 m-3", special=(0.01,)),
+}
+"""Soil as light and radar see it; the special moisture is the floor of one radar model."""
+
+RADAR_DOMAINS = {
+    "roughness": Domain(0.0, 5.0, "cm"),
+    "incidence_angle": Domain(18.0, 57.0, "degree"),
+    "frequency_ghz": Domain(1.0, 10.0, "GHz"),
+    "a": Domain(0.0, 0.5, "1"),
+    "b": Domain(0.0, 1.0, "m2 kg-1"),
+    "v1": Domain(0.0, 10.0, "kg m-2"),
+    "v2": Domain(0.0, 10.0, "kg m-2"),
+    "e": Domain(0.0, 1.0, "1"),
+    "soil_sigma0": Domain(1e-4, 1.0, "1"),
+    "sigma0": Domain(1e-4, 1.0, "1"),
+    "looks": Domain(1.0, 100.0, "1"),
+    "nesz": Domain(0.0, 0.01, "1"),
+}
+"""Radar; angles that both bare-soil models were made from."""
+
+MATTER_DOMAINS = {
+    "k": Domain(0.0, 10.0, "1"),
+    "rho": Domain(0.0, 0.5, "1"),
+    "tau": Domain(0.0, 0.5, "1"),
+    "reflectance": Domain(0.0, 1.0, "1"),
+}
+"""Inside the models: absorption, leaf reflectance and transmittance; together at most 1."""
+
+DOMAINS: dict[str, Domain] = {
+    **LEAF_DOMAINS,
+    **CANOPY_DOMAINS,
+    **GEOMETRY_DOMAINS,
+    **SOIL_DOMAINS,
+    **RADAR_DOMAINS,
+    **MATTER_DOMAINS,
+}
+"""Every argument by name. The default priors of the retrieval lie well inside."""
+
+
+def sample_points(model: ForwardModel, count: int, seed: int = 0) -> dict[str, Tensor]:
+    """Draw points uniformly from the domain of a model.
+
+    Parameters
+    ----------
+    model : ForwardModel
+        The model that says which arguments there are.
+    count : int
+        Number of points.
+    seed : int
+        Of the generator; the same points come back with the same seed.
+
+    Returns
+    -------
+    dict of str to Tensor, shape (count,)
+        Arguments by name, float64.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    return {
+        name: domain.low
+        + domain.width * torch.rand(count, dtype=torch.float64, generator=generator)
+        for name, domain in model.domain.items()
+    }

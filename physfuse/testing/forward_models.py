@@ -1,0 +1,395 @@
+"""Every forward model of :mod:`physfuse.radiative`, once, with its domain and its laws."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from physfuse.radiative.bare_soil import BARE_SOIL_MODELS
+from physfuse.radiative.directions import CanopyGeometry, canopy_geometry, hotspot
+from physfuse.radiative.expint import leaf_transmissivity
+from physfuse.radiative.leaf_angle import campbell
+from physfuse.radiative.prosail import prosail
+from physfuse.radiative.prospect import LeafSpectra, leaf_spectra, prospect_d
+from physfuse.radiative.radiometry import (
+    optical_noise_sd,
+    radar_channel_db,
+    radar_channel_variance,
+)
+from physfuse.radiative.sail import (
+    CanopyEnergy,
+    CanopyScattering,
+    bidirectional_reflectance,
+    canopy_energy,
+    canopy_fluxes,
+    fcover,
+)
+from physfuse.radiative.soil_reflectance import SoilSpectra, soil_reflectance, soil_spectra
+from physfuse.radiative.spectral import LAND_BANDS, band_average, band_quadrature
+from physfuse.radiative.water_cloud import two_way_attenuation, water_cloud
+
+from .domains import CANOPY_DOMAINS, DOMAINS, GEOMETRY_DOMAINS, LEAF_DOMAINS
+from .laws import GENERAL_LAWS
+from .model import Domain, ForwardModel, Points
+
+WAVELENGTHS_NM = (450, 550, 670, 720, 800, 1450, 1650, 2200)
+"""Where spectra are judged: one or two in every region that a constituent rules. [nm]"""
+
+_SOIL = ("soil_brightness", "soil_shape_1", "soil_shape_2", "soil_shape_3", "soil_darkening")
+_DIRECTIONS = (*CANOPY_DOMAINS, *GEOMETRY_DOMAINS)
+_REFLECTANCE = tuple(f"reflectance_{w}" for w in WAVELENGTHS_NM)
+_FRACTION_LAWS = (*GENERAL_LAWS, "output_is_not_negative", "output_is_at_most_one")
+_CANOPY_LAWS = (
+    "opposite_azimuths_are_the_same",
+    "sun_and_sensor_change_places",
+    "no_leaves_gives_the_soil",
+    "opaque_canopy_hides_the_soil",
+    "brighter_soil_never_darkens_the_canopy",
+)
+# Between leaves and bright soil that absorb next to nothing, light goes to and fro until rounding
+# has grown to 4e-5; anywhere else float32 holds 1e-5 (a test).
+_LOSSLESS = 5e-5
+
+
+def _domain(*names: str, **changed: Domain) -> dict[str, Domain]:
+    """Domains of arguments by name, some of them other than usual."""
+    return {name: changed.get(name, DOMAINS.get(name, Domain(0, 0, ""))) for name in names}
+
+
+@functools.cache
+def _leaf(dtype: torch.dtype) -> LeafSpectra:
+    return leaf_spectra(torch.tensor(WAVELENGTHS_NM, dtype=dtype))
+
+
+@functools.cache
+def _soil(dtype: torch.dtype) -> SoilSpectra:
+    return soil_spectra(torch.tensor(WAVELENGTHS_NM, dtype=dtype))
+
+
+def _single(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """Give the one output of a function an axis."""
+    return lambda **arguments: function(**arguments)[..., None]
+
+
+def _stacked(values: tuple[Tensor, ...]) -> Tensor:
+    """Put outputs of broadcastable shapes on one last axis."""
+    same = torch.zeros_like(sum(values, start=values[0]))
+    return torch.stack([value + same for value in values], dim=-1)
+
+
+def _prospect(n: Tensor, **contents: Tensor) -> Tensor:
+    return torch.cat(prospect_d(n, **contents, spectra=_leaf(n.dtype)), dim=-1)
+
+
+def _geometry(ala: Tensor, tts: Tensor, tto: Tensor, psi: Tensor) -> Tensor:
+    return _stacked(canopy_geometry(campbell(ala), tts, tto, psi))
+
+
+def _hotspot(**arguments: Tensor) -> Tensor:
+    return _stacked(hotspot(**arguments))
+
+
+def _exact_hotspot(**arguments: Tensor) -> Tensor:
+    return _stacked(hotspot(**arguments, method="gauss_legendre"))
+
+
+def _off_the_hotspot(points: Points) -> Points:
+    """Move the sensor half a degree and more away from the sun, where reflectance has its peak."""
+    tts, tto = points["tts"], points["tto"]
+    aside = torch.where(tto < 35.0, tto + 1.0, tto - 1.0)
+    return {**points, "tto": torch.where((tts - tto).abs() < 0.5, aside, tto)}
+
+
+def _sail_arguments(
+    lai: Tensor, ala: Tensor, hspot: Tensor, tts: Tensor, tto: Tensor, psi: Tensor
+) -> tuple[Tensor, ...]:
+    ks, ko, bf, sob, sof, dso = canopy_geometry(campbell(ala), tts, tto, psi)
+    return (lai, ks, ko, bf, sob, sof, *hotspot(lai, ks, ko, dso, hspot))
+
+
+def _sail(rho: Tensor, tau: Tensor, rsoil: Tensor, **canopy: Tensor) -> Tensor:
+    return bidirectional_reflectance(rho, tau, rsoil, *_sail_arguments(**canopy))[..., None]
+
+
+def _fluxes(rho: Tensor, tau: Tensor, rsoil: Tensor, **canopy: Tensor) -> Tensor:
+    return _stacked(canopy_fluxes(rho, tau, rsoil, *_sail_arguments(**canopy)))
+
+
+def _energy(
+    rho: Tensor, tau: Tensor, rsoil: Tensor, lai: Tensor, ala: Tensor, tts: Tensor
+) -> Tensor:
+    sun = canopy_geometry(campbell(ala), tts, 0.0, 0.0)
+    return _stacked(canopy_energy(rho, tau, rsoil, lai, sun.ks, sun.bf))
+
+
+def _fcover(lai: Tensor, ala: Tensor) -> Tensor:
+    return fcover(lai, canopy_geometry(campbell(ala), 0.0, 0.0, 0.0).ko)[..., None]
+
+
+def _prosail(rsoil: Tensor, **arguments: Tensor) -> Tensor:
+    return prosail(**arguments, rsoil=rsoil[..., None], spectra=_leaf(rsoil.dtype))
+
+
+def _soil_model(soil_brightness: Tensor, **arguments: Tensor) -> Tensor:
+    return soil_reflectance(soil_brightness, **arguments, spectra=_soil(soil_brightness.dtype))
+
+
+def _band_average(reflectance: Tensor, tilt: Tensor) -> Tensor:
+    """Bands of a spectrum that rises from level (1 - tilt) to level (1 + tilt)."""
+    quadrature = band_quadrature("Sentinel-2A", dtype=reflectance.dtype)
+    shape = torch.tanh((quadrature.wavelength_nm - 1300.0) / 500.0)
+    return band_average(reflectance[..., None] * (1 + tilt[..., None] * shape), quadrature)
+
+
+def _bare_soil(name: str) -> Callable[..., Tensor]:
+    return lambda **arguments: torch.stack(BARE_SOIL_MODELS[name](**arguments), dim=-1)
+
+
+_BARE_SOIL_DOMAIN = _domain("soil_moisture", "roughness", "incidence_angle", "frequency_ghz")
+_BARE_SOIL_LAWS = (
+    *GENERAL_LAWS,
+    "output_is_not_negative",
+    "wetter_soil_echoes_louder",
+    "rougher_soil_depolarises_more",
+)
+
+_MODELS = (
+    ForwardModel(
+        name="leaf_transmissivity",
+        function=_single(leaf_transmissivity),
+        domain=_domain("k"),
+        outputs=("transmittance",),
+        kind="fraction",
+        laws=(*_FRACTION_LAWS, "transmissivity_falls_with_absorption"),
+    ),
+    ForwardModel(
+        name="prospect_d",
+        function=_prospect,
+        domain=LEAF_DOMAINS,
+        outputs=(*_REFLECTANCE, *(f"transmittance_{w}" for w in WAVELENGTHS_NM)),
+        kind="fraction",
+        laws=(
+            *_FRACTION_LAWS,
+            "leaf_sends_out_at_most_what_it_receives",
+            "empty_leaf_absorbs_nothing",
+            "more_chlorophyll_darkens_red",
+            "more_water_darkens_shortwave_infrared",
+            "more_matter_darkens_everything",
+        ),
+    ),
+    ForwardModel(
+        name="campbell",
+        function=campbell,
+        domain=_domain("ala"),
+        outputs=tuple(f"class {i}" for i in range(18)),
+        kind="fraction",
+        laws=(*_FRACTION_LAWS, "fractions_sum_to_one"),
+    ),
+    ForwardModel(
+        name="canopy_geometry",
+        function=_geometry,
+        domain=_domain("ala", "tts", "tto", "psi"),
+        outputs=CanopyGeometry._fields,
+        kind="signed",
+        off_kinks=_off_the_hotspot,
+        laws=(
+            *GENERAL_LAWS,
+            "output_is_not_negative",
+            "opposite_azimuths_are_the_same",
+            "sun_and_sensor_change_places",
+            "steeper_leaves_block_less_from_above",
+        ),
+    ),
+    *(
+        ForwardModel(
+            name=f"hotspot_{method}",
+            function=function,
+            domain=_domain(
+                *("lai", "ks", "ko", "dso", "hspot"),
+                ks=Domain(0.1, 4.0, "1"),
+                ko=Domain(0.1, 4.0, "1"),
+                dso=Domain(0.0, 5.0, "1"),
+            ),
+            outputs=("tsstoo", "sumint"),
+            kind="fraction",
+            laws=(*_FRACTION_LAWS, "no_leaves_block_nothing", "gap_lies_between_its_bounds"),
+        )
+        for method, function in (("simpson20", _hotspot), ("gauss_legendre", _exact_hotspot))
+    ),
+    ForwardModel(
+        name="sail",
+        function=_sail,
+        domain=_domain("rho", "tau", "rsoil", *_DIRECTIONS),
+        outputs=("reflectance",),
+        kind="fraction",
+        off_kinks=_off_the_hotspot,
+        laws=(
+            *GENERAL_LAWS,
+            *_CANOPY_LAWS,
+            "output_is_not_negative",
+            "black_canopy_over_black_soil_is_black",
+        ),
+        float32_tolerance=_LOSSLESS,
+    ),
+    ForwardModel(
+        name="sail_fluxes",
+        function=_fluxes,
+        domain=_domain("rho", "tau", "rsoil", *_DIRECTIONS),
+        outputs=CanopyScattering._fields,
+        kind="fraction",
+        off_kinks=_off_the_hotspot,
+        laws=(
+            *GENERAL_LAWS,
+            *_CANOPY_LAWS,
+            "output_is_not_negative",
+            "no_leaves_block_nothing",
+            "black_canopy_over_black_soil_is_black",
+            "brighter_leaves_absorb_less",
+            "leaves_that_absorb_nothing_lose_no_light",
+        ),
+        float32_tolerance=_LOSSLESS,
+    ),
+    ForwardModel(
+        name="canopy_energy",
+        function=_energy,
+        domain=_domain("rho", "tau", "rsoil", "lai", "ala", "tts"),
+        outputs=CanopyEnergy._fields,
+        kind="fraction",
+        laws=(
+            *GENERAL_LAWS,
+            "output_is_not_negative",
+            "energy_closes",
+            "no_leaves_gives_the_soil",
+            "no_leaves_block_nothing",
+            "brighter_leaves_absorb_less",
+            "brighter_soil_never_darkens_the_canopy",
+            "leaves_that_absorb_nothing_lose_no_light",
+            "light_meets_more_leaves_with_more_of_them",
+        ),
+        float32_tolerance=_LOSSLESS,
+    ),
+    ForwardModel(
+        name="fcover",
+        function=_fcover,
+        domain=_domain("lai", "ala"),
+        outputs=("fcover",),
+        kind="fraction",
+        laws=(
+            *_FRACTION_LAWS,
+            "no_leaves_block_nothing",
+            "light_meets_more_leaves_with_more_of_them",
+        ),
+    ),
+    ForwardModel(
+        name="prosail",
+        function=_prosail,
+        domain=_domain(*LEAF_DOMAINS, *_DIRECTIONS, "rsoil"),
+        outputs=_REFLECTANCE,
+        kind="fraction",
+        off_kinks=_off_the_hotspot,
+        laws=(
+            *GENERAL_LAWS,
+            *_CANOPY_LAWS,
+            "output_is_not_negative",
+            "more_chlorophyll_darkens_red",
+            "more_water_darkens_shortwave_infrared",
+            "more_matter_darkens_everything",
+        ),
+        float32_tolerance=_LOSSLESS,
+    ),
+    ForwardModel(
+        name="soil_reflectance",
+        function=_soil_model,
+        domain=_domain(*_SOIL, "soil_moisture"),
+        outputs=_REFLECTANCE,
+        kind="fraction",
+        laws=(*_FRACTION_LAWS, "wetter_soil_is_darker", "brightness_brightens_the_soil"),
+    ),
+    ForwardModel(
+        name="band_average",
+        function=_band_average,
+        domain=_domain("reflectance", "tilt", tilt=Domain(-1.0, 1.0, "1", special=(0.0,))),
+        outputs=LAND_BANDS,
+        kind="fraction",
+        laws=(
+            *GENERAL_LAWS,
+            "output_is_not_negative",
+            "constant_spectrum_keeps_its_value",
+            "average_lies_within_the_spectrum",
+        ),
+    ),
+    ForwardModel(
+        name="oh_2004",
+        function=_bare_soil("oh_2004"),
+        domain=_BARE_SOIL_DOMAIN,
+        outputs=("vv", "hh", "vh"),
+        kind="power",
+        laws=(*_BARE_SOIL_LAWS, "hh_stays_below_vv"),
+    ),
+    ForwardModel(
+        name="baghdadi_2016",
+        function=_bare_soil("baghdadi_2016"),
+        domain=_BARE_SOIL_DOMAIN,
+        outputs=("vv", "hh", "vh"),
+        kind="power",
+        laws=_BARE_SOIL_LAWS,
+    ),
+    ForwardModel(
+        name="two_way_attenuation",
+        function=_single(two_way_attenuation),
+        domain=_domain("b", "v2", "incidence_angle"),
+        outputs=("attenuation",),
+        kind="fraction",
+        laws=(*_FRACTION_LAWS, "attenuation_lies_in_unit_interval_and_falls_with_water"),
+    ),
+    ForwardModel(
+        name="water_cloud",
+        function=_single(water_cloud),
+        domain=_domain("a", "b", "v1", "v2", "soil_sigma0", "incidence_angle", "e"),
+        outputs=("sigma0",),
+        kind="power",
+        laws=(
+            *GENERAL_LAWS,
+            "output_is_not_negative",
+            "no_vegetation_gives_the_soil",
+            "opaque_vegetation_hides_the_soil",
+            "echo_lies_between_soil_and_full_cover",
+            "louder_soil_never_dims_the_echo",
+        ),
+    ),
+    ForwardModel(
+        name="radar_channel_db",
+        function=_single(radar_channel_db),
+        domain=_domain("sigma0", "looks"),
+        outputs=("channel",),
+        kind="signed",
+        laws=GENERAL_LAWS,
+    ),
+    ForwardModel(
+        name="radar_channel_variance",
+        function=_single(radar_channel_variance),
+        domain=_domain("sigma0", "looks", "nesz"),
+        outputs=("variance",),
+        kind="power",
+        laws=(
+            *GENERAL_LAWS,
+            "output_is_not_negative",
+            "more_looks_mean_less_noise",
+            "thermal_noise_adds_noise",
+        ),
+    ),
+    ForwardModel(
+        name="optical_noise_sd",
+        function=_single(optical_noise_sd),
+        domain=_domain("reflectance"),
+        outputs=("sd",),
+        kind="fraction",
+        laws=(*GENERAL_LAWS, "brighter_targets_have_more_noise"),
+    ),
+)
+
+FORWARD_MODELS: dict[str, ForwardModel] = {model.name: model for model in _MODELS}
+"""Every forward model by its name: adding one is adding one entry here."""

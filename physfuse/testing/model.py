@@ -1,0 +1,89 @@
+"""What a forward model is to the laws: a function, its domains, its outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, TypeAlias
+
+from torch import Tensor
+
+Points: TypeAlias = Mapping[str, Tensor]
+"""A batch of arguments of a model by name, each of shape (points,), float64."""
+
+Kind: TypeAlias = Literal["fraction", "power", "signed"]
+"""Of an output: a part of 1, compared absolutely; linear power, relatively; or any number."""
+
+
+class Domain(NamedTuple):
+    """Values that an argument may have.
+
+    Attributes
+    ----------
+    low, high : float
+        Bounds, both inside.
+    unit : str
+        Unit of the argument.
+    special : tuple of float
+        Values inside at which formulas are known to break.
+    """
+
+    low: float
+    high: float
+    unit: str
+    special: tuple[float, ...] = ()
+
+    @property
+    def width(self) -> float:
+        """Distance of the bounds."""
+        return self.high - self.low
+
+
+@dataclass(frozen=True)
+class ForwardModel:
+    """A forward model and what can be said of it.
+
+    Attributes
+    ----------
+    name : str
+        Name in reports and test ids.
+    function : callable
+        Takes the arguments by name, tensors of broadcastable shapes (...); returns a tensor of
+        shape (..., output) in their dtype.
+    domain : mapping of str to Domain
+        Every argument of the function and its domain, in the function's order.
+    outputs : tuple of str
+        Names of what lies on the last axis of the result. A trailing number, as in
+        ``reflectance_670``, is a wavelength in nm.
+    kind : {"fraction", "power", "signed"}
+        How results are compared: parts of 1 and signed numbers absolutely, linear power
+        relatively.
+    laws : tuple of str
+        Names of the laws in :data:`physfuse.testing.LAWS` that hold for it.
+    float32_tolerance : float
+        Largest difference of a float32 result from float64, relative to :meth:`scale`.
+    off_kinks : callable
+        Moves points off places where the physics itself has a kink, for laws about slopes.
+    """
+
+    name: str
+    function: Callable[..., Tensor]
+    domain: Mapping[str, Domain]
+    outputs: tuple[str, ...]
+    kind: Kind
+    laws: tuple[str, ...]
+    float32_tolerance: float = 1e-5
+    off_kinks: Callable[[Points], Points] = dict
+
+    def __call__(self, points: Points) -> Tensor:
+        """Result at points, shape (..., output)."""
+        return self.function(**points)
+
+    def scale(self, values: Tensor) -> Tensor:
+        """Size against which errors of values are judged: their own for power, else at least 1."""
+        own = values.detach().abs()
+        return own if self.kind == "power" else own.clamp(min=1.0)
+
+    def column(self, values: Tensor, output: str) -> Tensor:
+        """One named output of a result, shape (...)."""
+        return values[..., self.outputs.index(output)]

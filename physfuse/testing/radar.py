@@ -1,0 +1,111 @@
+"""Laws of radar backscatter and of the sensors' noise."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from .judgement import ROUNDING, require, require_equal, require_monotone, with_values
+from .model import ForwardModel, Points
+
+
+def _cross_pol(model: ForwardModel) -> list[str]:
+    return [output for output in model.outputs if output == "vh"]
+
+
+def wetter_soil_echoes_louder(model: ForwardModel, points: Points) -> None:
+    """Backscatter rises with soil moisture in every polarisation."""
+    require_monotone(
+        *(model, points, "soil_moisture", model.outputs),
+        rises=True,
+        what="echoes louder over wetter soil",
+    )
+
+
+def rougher_soil_depolarises_more(model: ForwardModel, points: Points) -> None:
+    """Cross-polarised backscatter rises with the rms height of the soil."""
+    require_monotone(
+        *(model, points, "roughness", _cross_pol(model)),
+        rises=True,
+        what="echoes louder in cross-polarisation over rougher soil",
+    )
+
+
+def no_vegetation_gives_the_soil(model: ForwardModel, points: Points) -> None:
+    """Without anything that attenuates, the echo is that of the soil."""
+    got = model(with_values(points, v2=0.0))
+    soil = points["soil_sigma0"][..., None]
+    require_equal(got, soil, model, points, "is the soil without vegetation", ROUNDING)
+
+
+def opaque_vegetation_hides_the_soil(model: ForwardModel, points: Points) -> None:
+    """Under an optical depth of 80 and more the soil no longer counts."""
+    dense = with_values(points, b=4.0, v2=10.0)
+    dark = model(with_values(dense, soil_sigma0=1e-4))
+    bright = model(with_values(dense, soil_sigma0=1.0))
+    hidden = (bright - dark).abs() <= 1e-15 + ROUNDING * dark
+    require(hidden, model, dense, "hides the soil under opaque vegetation", dark, bright)
+
+
+def echo_lies_between_soil_and_full_cover(model: ForwardModel, points: Points) -> None:
+    """A water cloud of constant scattering lies between its soil and its opaque limit."""
+    points = with_values(points, e=0.0)
+    got = model(points)
+    soil = points["soil_sigma0"]
+    full = points["a"] * torch.deg2rad(points["incidence_angle"]).cos()
+    low, high = torch.minimum(soil, full)[..., None], torch.maximum(soil, full)[..., None]
+    slack = ROUNDING * high
+    inside = (got >= low - slack) & (got <= high + slack)
+    require(inside, model, points, "lies between soil and full cover", got, low, high)
+
+
+def louder_soil_never_dims_the_echo(model: ForwardModel, points: Points) -> None:
+    """The echo of vegetation over soil rises with that of the soil."""
+    require_monotone(
+        *(model, points, "soil_sigma0", model.outputs),
+        rises=True,
+        what="does not dim over a louder soil",
+    )
+
+
+def attenuation_lies_in_unit_interval_and_falls_with_water(
+    model: ForwardModel, points: Points
+) -> None:
+    """What passes twice is above 0, at most 1, 1 without water, and less with more of it."""
+    got = model(points)
+    require((got > 0) & (got <= 1), model, points, "lies in (0, 1]", got)
+    empty = model(with_values(points, v2=0.0))
+    require(empty == 1, model, points, "is 1 without water", empty)
+    require_monotone(
+        *(model, points, "v2", model.outputs), rises=False, what="falls with water", step=0.1
+    )
+
+
+def hh_stays_below_vv(model: ForwardModel, points: Points) -> None:
+    """Bare soil does not echo louder in HH than in VV."""
+    values = model(points)
+    vv, hh = (model.column(values, name) for name in ("vv", "hh"))
+    require(hh <= vv * (1 + ROUNDING), model, points, "has HH at most VV", hh, vv)
+
+
+def more_looks_mean_less_noise(model: ForwardModel, points: Points) -> None:
+    """The spread of a radar channel falls with the number of looks."""
+    require_monotone(
+        *(model, points, "looks", model.outputs), rises=False, what="falls with the looks"
+    )
+
+
+def thermal_noise_adds_noise(model: ForwardModel, points: Points) -> None:
+    """The spread of a radar channel rises with its noise-equivalent backscatter."""
+    require_monotone(
+        *(model, points, "nesz", model.outputs), rises=True, what="rises with thermal noise"
+    )
+
+
+def brighter_targets_have_more_noise(model: ForwardModel, points: Points) -> None:
+    """The spread of an optical band rises with its reflectance, from above 0."""
+    values: Tensor = model(points)
+    require(values > 0, model, points, "is above 0", values)
+    require_monotone(
+        *(model, points, "reflectance", model.outputs), rises=True, what="rises with reflectance"
+    )

@@ -1,0 +1,83 @@
+"""What ``physfuse info`` tells."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import physfuse
+from physfuse.errors import CubeError
+from physfuse.inference.state import STATE_TABLE
+from physfuse.simulation import simulate_fields
+from physfuse.summary import info
+
+
+@pytest.fixture(scope="module")
+def season():
+    return simulate_fields(3, start="2021-05-01", end="2021-07-15", gap_days=0, seed=3)
+
+
+def test_the_package_tells_its_state_with_every_prior():
+    told = info()
+    assert told.startswith(f"physfuse {physfuse.__version__}\n")
+    for row in STATE_TABLE:
+        (line,) = [line for line in told.splitlines() if line.split()[:1] == [row.name]]
+        words = line.split()
+        assert words[1] == row.unit.split()[0]
+        assert f"{row.median:.4g}" in words
+
+
+def test_a_cube_tells_dates_pixels_and_channels(season):
+    told = info(season.optical)
+    for word in (
+        "15, 2021-05-0",
+        "pixels      3",
+        "B8A",
+        "Sentinel-2A, Sentinel-2B",
+        "none needed",
+    ):
+        assert word in told
+
+
+def test_defaults_that_would_be_used_are_told(season):
+    bare = season.optical.drop_vars(["sensor_zenith_angle", "platform"])
+    told = info(bare)
+    assert "none needed" not in told
+    assert "sensor_zenith_angle" in told
+    assert "platform" in told
+
+
+def test_what_looks_wrong_is_told(season):
+    one = season.optical.isel(time=[0]).assign(clear=season.optical.clear.isel(time=[0]) * 0 + 1)
+    told = info(one)
+    assert "what looks wrong" in told
+
+
+def test_both_sensors_in_one_dataset_are_told(season):
+    radar = season.radar.rename(time="radar_time")
+    told = info(season.radar)
+    assert "radar cube" in told
+    assert "88" in told
+    assert radar.sizes["radar_time"] == season.radar.sizes["time"]
+
+
+def test_an_output_tells_values_and_provenance():
+    time = np.datetime64("2021-05-01", "ns") + np.arange(3) * np.timedelta64(1, "D")
+    lai = xr.DataArray(
+        [[1.0], [2.0], [3.0]], dims=("time", "site"), coords={"time": time}, attrs={"units": "1"}
+    )
+    told = info(
+        xr.Dataset(
+            {"lai": lai, "lai_std": lai * 0 + 0.25, "quality_flag": lai.astype(int)},
+            attrs={"source": "physfuse"},
+        )
+    )
+    assert "2021-05-01 to 2021-05-03" in told
+    assert "2 (1.1 to 2.9) 1, spread 0.25" in told
+    assert "source: physfuse" in told
+
+
+def test_something_else_is_refused():
+    with pytest.raises(CubeError, match="elevation"):
+        info(xr.Dataset({"elevation": ("x", [1.0])}))
