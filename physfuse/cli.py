@@ -29,7 +29,7 @@ the cube has them; what is assumed where it has not is written into the output."
 _RETRIEVE_EXAMPLES = """\
 examples:
   physfuse retrieve --optical optical.nc --radar radar.nc --out daily.nc
-  physfuse retrieve --optical s2a.nc s2b.nc --variables lai,cab,fapar --out daily.zarr
+  physfuse retrieve --optical s2a.nc s2b.nc --variables lai,cab,fapar --out daily.nc
   physfuse retrieve --radar radar.nc --place 50.7,4.6 --start 2021-03-01 --out daily.nc
   physfuse retrieve --optical kept.nc --predict withheld.nc --predict-out seen.nc --out daily.nc"""
 
@@ -159,7 +159,7 @@ def _add_retrieve(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--optical", nargs="+", action="extend", metavar="FILE", help="one or several cubes")
     add("--radar", nargs="+", action="extend", metavar="FILE", help="one or several cubes")
-    add("--out", required=True, metavar="FILE", help="output: .nc, or a folder .zarr")
+    add("--out", required=True, metavar="FILE", help="output, NetCDF")
     add("--model", default="physics", metavar="NAME", help="physics (the default)")
     add("--start", metavar="DATE", help="first day, YYYY-MM-DD (first observation)")
     add("--end", metavar="DATE", help="last day, YYYY-MM-DD (last observation)")

@@ -43,7 +43,7 @@ from physfuse.run import Run, Solved, observed_on, plan_run, solve
 from physfuse.variables import SPREADS, QualityFlag, check_variables
 
 MODELS = ("physics",)
-BATCH_PIXELS = 256
+BATCH_PIXELS = 200
 CHUNK_DAYS = 32
 FEW_OBSERVATIONS = 5  # acquisitions in a whole run
 SATURATED_SLOPE = 0.5  # relative spread of an LAI above 5 that counts as saturated

@@ -60,11 +60,11 @@ def _about_package() -> str:
         "",
         "state: prior median and 90 % range",
         f"  {'variable':<17}{'unit':<10}{'median':>8}{'5 %':>9}{'95 %':>9}  "
-        f"{'dynamics':<20}{'seen by'}",
+        f"{'dynamics':<24}{'seen by'}",
     ]
     lines += [
         f"  {row.name:<17}{row.unit:<10}{row.median:>8.4g}{row.q05:>9.4g}{row.q95:>9.4g}  "
-        f"{_dynamics(row.dynamics):<20}{', '.join(row.seen_by)}"
+        f"{_dynamics(row.dynamics):<24}{', '.join(row.seen_by)}"
         for row in STATE_TABLE
     ]
     lines += [
@@ -154,8 +154,10 @@ def _about_daily(dataset: xr.Dataset) -> list[str]:
     """Describe an output of a retrieval."""
     time = np.datetime_as_string(dataset["time"].values, unit="D")
     names = [str(name) for name in dataset.data_vars if f"{name}_std" in dataset]
-    sizes = ", ".join(f"{size} {name}" for name, size in dataset.sizes.items())
-    lines = ["daily variables", f"  {sizes}; {time[0]} to {time[-1]}"]
+    grid = " x ".join(
+        f"{size} {name}" for name, size in dataset["quality_flag"].sizes.items() if name != "time"
+    )
+    lines = ["daily variables", f"  {time.size} days, {time[0]} to {time[-1]}; {grid}"]
     for name in names:
         values = dataset[name].values
         finite = values[np.isfinite(values)]
@@ -168,5 +170,6 @@ def _about_daily(dataset: xr.Dataset) -> list[str]:
         lines.append(
             f"  {name:<17}{middle:.3g} ({low:.3g} to {high:.3g}) {unit}, spread {spread:.2g}"
         )
-    lines += [f"  {key}: {value}" for key, value in dataset.attrs.items()]
+    for key, value in dataset.attrs.items():
+        lines.append(f"  {key}: " + str(value).replace("\n", "\n    "))
     return lines

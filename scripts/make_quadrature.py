@@ -59,7 +59,8 @@ NODES = {
     "B11": 3,
     "B12": 4,
 }
-VIRTUAL = {"PAR": (400.0, 700.0, 8), "SW": (400.0, 2500.0, 12)}
+VIRTUAL = {"PAR": (400.0, 700.0, 8), "SW": (400.0, 2500.0, 14)}
+STARTS = 12
 FLUXES = ("absorbed_direct", "absorbed_diffuse", "reflected_direct", "reflected_diffuse")
 SEED_TRAINING, SEED_UNSEEN = 20150007, 1150007
 SOURCE_RESPONSE = (
@@ -451,8 +452,7 @@ def make_channel(
     allowed = np.flatnonzero(curve > 0.01 * curve.max())
     if platform == BROADBAND:
         allowed = support
-    starts = 24 if platform == BROADBAND else 12
-    nodes = fit(training[:, allowed], training @ curve, count, starts, generator)
+    nodes = fit(training[:, allowed], training @ curve, count, STARTS, generator)
     chosen = allowed[nodes.index]
     weight = np.clip(nodes.weight, 0.0, None)
     weight /= weight.sum()
@@ -607,7 +607,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=TABLE)
     parser.add_argument("--reference", type=Path, default=REFERENCE)
-    parser.add_argument("--training", type=int, default=4000, help="canopies of the fit")
+    parser.add_argument("--training", type=int, default=8000, help="canopies of the fit")
     parser.add_argument("--unseen", type=int, default=1000, help="canopies of the check")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")

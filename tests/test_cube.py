@@ -165,6 +165,17 @@ def test_memory_is_bounded_and_every_value_is_read_once() -> None:
     assert array.most * 4 <= 64 * 2**20
 
 
+@pytest.mark.parametrize("kind", ["optical", "radar"])
+def test_chunked_datasets_give_the_same(kind: str) -> None:
+    pytest.importorskip("dask.array")
+    if kind == "optical":
+        plain, chunked = one_optical(optical()), one_optical(optical().chunk(time=1, y=2))
+        np.testing.assert_array_equal(plain.read(ALL).reflectance, chunked.read(ALL).reflectance)
+    else:
+        echo, chunks = one_radar(radar()), one_radar(radar().chunk(time=2, x=3))
+        np.testing.assert_array_equal(echo.read(ALL).sigma0, chunks.read(ALL).sigma0)
+
+
 def test_a_cube_that_is_let_go_closes_its_file_at_once() -> None:
     # Handles that wait for the garbage collector crash netCDF4 when the same file is open twice.
     gc.collect()

@@ -9,7 +9,7 @@ import numpy as np
 from physfuse.readers import no_collection
 
 _BLOCK_BYTES = 64 * 2**20
-_CHUNK_BYTES = 256 * 2**20
+_CHUNK_BYTES = 128 * 2**20
 
 Fields = dict[str, np.ndarray]
 
@@ -122,7 +122,7 @@ def rows_per_block(n_rows: int, bytes_per_row: int, chunk_rows: int | None, mult
     Returns
     -------
     int
-        At least ``multiple``; at most about 64 MiB, 256 MiB where the chunks of the file ask.
+        At least ``multiple``; at most about 64 MiB, 128 MiB where the chunks of the file ask.
     """
     rows = _BLOCK_BYTES // max(1, bytes_per_row)
     if chunk_rows is not None:

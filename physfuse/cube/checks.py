@@ -416,7 +416,7 @@ def _windows(array: xr.DataArray, limit: int) -> list[dict[str, slice]]:
         return [{}]
     budget = max(1, limit * rows * width // array.size)
     length = min(width, _SEGMENT, budget)
-    count = int(np.clip(budget // length, 1, 16))
+    count = int(np.clip(budget // length, 1, 8))
     windows = []
     for row, column in zip(
         np.linspace(0, rows - 1, count).astype(int),

@@ -180,7 +180,15 @@ class OpticalCube:
             Only these pixels; the block of rows around them stays in memory.
         """
         fields = self._reader.read(pixels, self._load)
-        return OpticalBatch(**fields)
+        reflectance = fields["reflectance"]
+        spread = {name: fields.pop(name) for name in list(fields) if name.startswith("spread")}
+        extra = np.zeros_like(reflectance)
+        for band, cell in enumerate(self._cells):
+            if cell > 1 and self.with_values:
+                extra[:, band] = np.abs(np.nan_to_num(reflectance[:, band])) * spread[_spread(cell)]
+        with np.errstate(invalid="ignore"):
+            suspect = (reflectance < 0.0) | (reflectance > 1.0)
+        return OpticalBatch(**fields, extra_sd=extra, suspect=suspect)
 
     def geometry(self, pixels: slice) -> OpticalGeometry:
         """Directions for some pixels; reflectance is never looked at.
@@ -198,13 +206,13 @@ class OpticalCube:
         return OpticalGeometry(**self._geometry_reader.read(pixels, self._load_geometry))
 
     @cached_property
-    def _cell(self) -> int:
-        return common_cell(cell_sizes(self.native_resolution, self.grid.pixel_size))
+    def _cells(self) -> tuple[int, ...]:
+        return cell_sizes(self.native_resolution, self.grid.pixel_size)
 
     @cached_property
     def _reader(self) -> BlockReader:
         per_row = 4 * self.time.size * (len(self.bands) + 2) * self.grid.row_width
-        cell = self._cell if self.grid.dims == ("y", "x") else 1
+        cell = common_cell(self._cells) if self.grid.dims == ("y", "x") else 1
         chunk = self.data.chunk_rows("reflectance")
         rows = rows_per_block(self.grid.n_rows, per_row, chunk, cell)
         lead = self.grid.phase(cell * self.grid.pixel_size)[0] if cell > 1 else 0
@@ -244,16 +252,12 @@ class OpticalCube:
             clear = np.broadcast_to(clear, (values.shape[0], values.shape[2]))
         else:
             clear = ~absent.any(axis=1)
-        with np.errstate(invalid="ignore"):
-            suspect = (reflectance < 0.0) | (reflectance > 1.0)
-        geometry = self._load_geometry(rows)
         return {
             "reflectance": reflectance,
             "clear": clear.astype(np.float32),
-            **geometry,
+            **self._load_geometry(rows),
             "solar_zenith": sun,
-            "extra_sd": self._extra_sd(reflectance, rows),
-            "suspect": suspect,
+            **self._spreads(reflectance, rows),
         }
 
     def _load_nothing(self, rows: slice) -> Fields:
@@ -263,8 +267,6 @@ class OpticalCube:
             "reflectance": np.full(shape, np.nan, dtype=np.float32),
             "clear": np.ones((shape[0], pixels), dtype=np.float32),
             **self._load_geometry(rows),
-            "extra_sd": np.zeros(shape, dtype=np.float32),
-            "suspect": np.zeros(shape, dtype=bool),
         }
 
     def _solar_zenith(self, rows: slice) -> tuple[np.ndarray, np.ndarray]:
@@ -288,22 +290,27 @@ class OpticalCube:
             return np.full(self.time.size, default, dtype=np.float32)
         return np.asarray(np.nan_to_num(self.data.values(name, rows), nan=default))
 
-    def _extra_sd(self, reflectance: np.ndarray, rows: slice) -> np.ndarray:
+    def _spreads(self, reflectance: np.ndarray, rows: slice) -> Fields:
+        """Relative spread inside the cells of each size, (time, pixel)."""
+        fine = np.array(self._cells) == 1
         size = self.grid.pixel_size
-        cells = np.array(cell_sizes(self.native_resolution, size))
-        extra = np.zeros_like(reflectance)
-        for cell in sorted(set(cells.tolist()) - {1}):
-            coarse = np.flatnonzero(cells == cell)
-            if self.grid.dims == ("y", "x"):
-                fine = reflectance[:, cells == 1]
-                times, n_fine, _ = fine.shape
+        shape = (int(fine.sum()), -1, self.grid.row_width)
+        spreads = {}
+        for cell in sorted(set(self._cells) - {1}):
+            spread = np.full(
+                (reflectance.shape[0], reflectance.shape[2]),
+                defaults.REPRESENTATIVENESS,
+                dtype=np.float32,
+            )
+            if self.grid.dims == ("y", "x") and fine.any():
                 phase = self.grid.phase(cell * size)
-                spread = relative_spread(
-                    fine.reshape(times, n_fine, -1, self.grid.row_width),
-                    cell,
-                    (rows.start + phase[0], phase[1]),
-                ).reshape(times, 1, -1)
-            else:
-                spread = np.full((1, 1, 1), defaults.REPRESENTATIVENESS, dtype=np.float32)
-            extra[:, coarse] = np.abs(np.nan_to_num(reflectance[:, coarse])) * spread
-        return extra
+                for time, scene in enumerate(reflectance):  # one at a time: less memory
+                    maps = scene[fine].reshape(1, *shape)
+                    found = relative_spread(maps, cell, (rows.start + phase[0], phase[1]))
+                    spread[time] = found.reshape(-1)
+            spreads[_spread(cell)] = spread
+        return spreads
+
+
+def _spread(cell: int) -> str:
+    return f"spread_{cell}"

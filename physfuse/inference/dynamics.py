@@ -213,22 +213,12 @@ def prior_blocks(steps: Transitions, weights: Float[Tensor, "steps pixels jumps"
     """
     m = steps.a.shape[-1]
     n_steps, n_pixels = weights.shape[:2]
-    plain = torch.ones(m, dtype=torch.float64, device=steps.a.device)
-    for start, width in steps.jumps:
-        plain = torch.cat([plain[:start], plain.new_zeros(width), plain[start + width :]])
-    keep = plain[:, None] * plain
-    precision = torch.linalg.inv(steps.q) * keep
-    start_block = torch.diag(steps.stationary_sd**-2)
-    a_t = steps.a.mT
-    late, early, upper = precision, a_t @ precision @ steps.a, -a_t @ precision
-    pad_end, pad_start = (0, 0, 0, 0, 0, 1), (0, 0, 0, 0, 1, 0)
-    pad = torch.nn.functional.pad
-    base = pad(early, pad_end) + pad(late, pad_start)
-    base = torch.cat([(base[0] + start_block)[None], base[1:]])
-    diagonal = base[:, None].expand(n_steps + 1, n_pixels, m, m)
-    coupling = upper[:, None].expand(n_steps, n_pixels, m, m)
+    base, base_upper = _shared_blocks(steps)
+    shape = (n_steps + 1, n_pixels, m, m)
     if not steps.jumps or n_steps == 0:
-        return PriorBlocks(diagonal, coupling)
+        return PriorBlocks(
+            base[:, None].expand(shape), base_upper[:, None].expand(n_steps, *shape[1:])
+        )
     parts: tuple[list[Tensor], list[Tensor], list[Tensor]] = ([], [], [])
     places: list[Tensor] = []
     for j, (start, width) in enumerate(steps.jumps):
@@ -240,12 +230,66 @@ def prior_blocks(steps: Transitions, weights: Float[Tensor, "steps pixels jumps"
         index = torch.arange(start, start + width, device=steps.a.device)
         places.append((index[:, None] * m + index).flatten())
     place = torch.nn.functional.one_hot(torch.cat(places), m * m).to(torch.float64)
-    late_j, early_j, upper_j = (
-        (torch.cat(part, -1) @ place).unflatten(-1, (m, m)) for part in parts
-    )
-    diagonal = diagonal + pad(early_j, (0, 0, 0, 0, 0, 0, 0, 1))
-    diagonal = diagonal + pad(late_j, (0, 0, 0, 0, 0, 0, 1, 0))
-    return PriorBlocks(diagonal, coupling + upper_j)
+    late, early, upper = (torch.cat(part, -1) for part in parts)
+    pad = torch.nn.functional.pad
+    both = pad(late, (0, 0, 0, 0, 1, 0)) + pad(early, (0, 0, 0, 0, 0, 1))
+    diagonal = torch.baddbmm(base.flatten(1)[:, None], both, place.expand(n_steps + 1, -1, -1))
+    coupling = torch.baddbmm(base_upper.flatten(1)[:, None], upper, place.expand(n_steps, -1, -1))
+    return PriorBlocks(diagonal.view(shape), coupling.view(n_steps, *shape[1:]))
+
+
+def _shared_blocks(steps: Transitions) -> tuple[Tensor, Tensor]:
+    """Diagonal and upper blocks of the variables that do not jump, the same for all pixels."""
+    m = steps.a.shape[-1]
+    plain = torch.ones(m, dtype=torch.float64, device=steps.a.device)
+    for start, width in steps.jumps:
+        plain = torch.cat([plain[:start], plain.new_zeros(width), plain[start + width :]])
+    precision = torch.linalg.inv(steps.q) * (plain[:, None] * plain)
+    upper = -steps.a.mT @ precision
+    early = -upper @ steps.a
+    pad = torch.nn.functional.pad
+    base = pad(early, (0, 0, 0, 0, 0, 1)) + pad(precision, (0, 0, 0, 0, 1, 0))
+    start_block = torch.diag(steps.stationary_sd**-2)
+    return torch.cat([(base[0] + start_block)[None], base[1:]]), upper
+
+
+def prior_force(
+    steps: Transitions,
+    weights: Float[Tensor, "steps pixels jumps"],
+    x: Float[Tensor, "knots pixels m"],
+) -> tuple[Float[Tensor, "knots pixels m"], Float[Tensor, " pixels"]]:
+    """Gradient and value of the prior's cost, half the squared length of the innovations.
+
+    Parameters
+    ----------
+    steps : Transitions
+    weights : Tensor, shape (K-1, P, n_jumps)
+    x : Tensor, shape (K, P, m)
+        Deviations from the prior mean.
+
+    Returns
+    -------
+    gradient : Tensor, shape (K, P, m)
+        Prior precision times x.
+    cost : Tensor, shape (P,)
+        Half of x' precision x.
+    """
+    first = x[0] / steps.stationary_sd**2
+    innovation = x[1:] - x[:-1] @ steps.a.mT
+    plain = torch.linalg.inv(steps.q)
+    pulls, at = [], 0
+    for j, (start, width) in enumerate(steps.jumps):
+        block = slice(start, start + width)
+        pulls.append(innovation[..., at:start] @ plain[:, at:start, at:start])
+        p = _inverse_small(_inflated(steps, j, weights[..., j]))
+        pulls.append((p @ innovation[..., block, None])[..., 0])
+        at = start + width
+    pulls.append(innovation[..., at:] @ plain[:, at:, at:])
+    force = torch.cat(pulls, -1)
+    pad = torch.nn.functional.pad
+    gradient = pad(force, (0, 0, 0, 0, 1, 0)) - pad(force @ steps.a, (0, 0, 0, 0, 0, 1))
+    gradient = torch.cat([(gradient[0] + first)[None], gradient[1:]])
+    return gradient, 0.5 * (gradient * x).sum((0, 2))
 
 
 def _inverse_small(matrix: Float[Tensor, "*batch d d"]) -> Float[Tensor, "*batch d d"]:

@@ -16,7 +16,13 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from physfuse.inference.dynamics import PriorBlocks, Transitions, jump_weights, prior_blocks
+from physfuse.inference.dynamics import (
+    PriorBlocks,
+    Transitions,
+    jump_weights,
+    prior_blocks,
+    prior_force,
+)
 from physfuse.inference.likelihood import (
     Frozen,
     Linear,
@@ -27,7 +33,7 @@ from physfuse.inference.likelihood import (
     local_state,
     residual,
 )
-from physfuse.inference.smoother import BorderedSystem, Factorisation, factorise, quadratic_form
+from physfuse.inference.smoother import Factorisation, eliminate
 from physfuse.inference.state import StateLayout
 
 LAI_CEILING = 10.0  # m2 m-2; above it a soft penalty
@@ -198,21 +204,32 @@ def sensor_scale(problem: Problem, **scale: float) -> tuple[float, ...]:
     return tuple(scale.get(s.sensor, 1.0) for s in problem.streams)
 
 
-def assemble(
-    problem: Problem,
-    state: State,
-    prior: PriorBlocks,
-    scale: tuple[float, ...] | None = None,
-) -> BorderedSystem:
-    """Prior and all Gaussian factors at a state, in total (not incremental) form."""
+def data_blocks(
+    problem: Problem, state: State, scale: tuple[float, ...] | None = None
+) -> tuple[Tensor, Tensor]:
+    """All Gaussian factors at a state, with the gradient of the likelihood as information.
+
+    Parameters
+    ----------
+    problem : Problem
+    state : State
+    scale : tuple of float, optional
+        Factor on the information of each stream.
+
+    Returns
+    -------
+    rows : Tensor, shape (K, P, m, m + n + 1)
+        Per knot the precision, the precision with the constants, the gradient.
+    corner : Tensor, shape (P, n, n + 1)
+        The same for the constants.
+    """
     layout = problem.layout
     m, n = layout.n_varying, layout.n_constant
     n_knots, n_pixels = problem.n_knots, problem.n_pixels
     x = state.x
     scale = scale or (1.0,) * len(problem.streams)
     rows = x.new_zeros(n_knots * n_pixels, m * (m + n + 1))
-    corner = torch.diag(layout.prior_sd_c().to(x) ** -2).expand(n_pixels, n, n)
-    corner = torch.cat([corner, corner.new_zeros(n_pixels, n, 1)], -1)
+    corner = x.new_zeros(n_pixels, n, n + 1)
     pixel = torch.arange(n_pixels, device=x.device)[:, None]
     for stream, linear, frozen, factor in zip(
         problem.streams, state.linear, state.frozen, scale, strict=True
@@ -220,25 +237,51 @@ def assemble(
         local = local_state(stream, state.x, state.c)
         difference = residual(stream, linear, frozen, local)
         weight = factor * channel_weight(stream, frozen, difference)
-        design = _with_misfit(stream, linear, frozen)
-        target = difference + torch.einsum("pacj,paj->pac", design, local)
-        full = torch.cat([design, target[..., None]], -1)
+        full = torch.cat([_with_misfit(stream, linear, frozen), difference[..., None]], -1)
         weighted = full * weight[..., None]
         blocks = full[..., :m].mT @ weighted
         place = (stream.knot * n_pixels + pixel).flatten()
         rows = rows.index_add(0, place, blocks.flatten(2).flatten(0, 1))
         constants = full[..., m:-1].flatten(1, 2)
         corner = corner + constants.mT @ weighted[..., m:].flatten(1, 2)
-    blocks = rows.view(n_knots, n_pixels, m, m + n + 1)
-    penalty, pull = _ceiling(layout, x)
-    return BorderedSystem(
-        prior.diagonal + blocks[..., :m] + penalty,
-        prior.upper,
-        blocks[..., m:-1],
-        corner[..., :n],
-        blocks[..., -1] + pull,
-        corner[..., n],
-    )
+    return rows.view(n_knots, n_pixels, m, m + n + 1), corner
+
+
+def newton_step(
+    problem: Problem,
+    state: State,
+    prior: PriorBlocks,
+    damping: Float[Tensor, " pixels"] | None = None,
+    scale: tuple[float, ...] | None = None,
+) -> Factorisation:
+    """Gauss-Newton step at a state: the solution is the step, the factors are the posterior's.
+
+    Parameters
+    ----------
+    problem : Problem
+    state : State
+    prior : PriorBlocks
+        With the jump weights of the state.
+    damping : Tensor, shape (P,), optional
+        In units of the prior precision of each component.
+    scale : tuple of float, optional
+        Factor on the information of each stream.
+
+    Returns
+    -------
+    Factorisation
+    """
+    layout = problem.layout
+    rows, corner = data_blocks(problem, state, scale)
+    gradient, _ = prior_force(problem.transitions, state.weights, state.x)
+    ridge, pull = _ceiling(layout, state.x)
+    precision_c = (layout.prior_sd_c().to(state.c) ** -2).expand_as(state.c)
+    gradient_c = precision_c * state.c
+    if damping is not None:
+        ridge = ridge + damping[:, None] * problem.transitions.stationary_sd**-2
+        precision_c = precision_c * (1 + damping[:, None])
+    own = torch.cat([torch.diag_embed(precision_c), -gradient_c[..., None]], -1)
+    return eliminate(rows, corner + own, prior.upper, prior.diagonal, ridge, pull - gradient)
 
 
 def _with_misfit(stream: Stream, linear: Linear, frozen: Frozen) -> Tensor:
@@ -250,27 +293,26 @@ def _with_misfit(stream: Stream, linear: Linear, frozen: Frozen) -> Tensor:
 
 
 def _ceiling(layout: StateLayout, x: Tensor) -> tuple[Tensor, Tensor]:
-    """Precision and information of the soft penalty on LAI above its ceiling, at every knot."""
-    m = x.shape[-1]
-    at = layout.component_of("lai")
-    variable = layout.variable("lai")
+    """Diagonal precision and gradient of the soft penalty on LAI above its ceiling, (K, P, m)."""
+    at, variable = layout.component_of("lai"), layout.variable("lai")
     if at is None or variable is None:
-        return x.new_zeros(m, m), x.new_zeros(m)
+        return torch.zeros_like(x), torch.zeros_like(x)
     u = x[..., at] + variable.prior_mean
     excess = (variable.transform.value(u) - LAI_CEILING).clamp(min=0) / LAI_CEILING_SD
     slope = variable.transform.slope(u) / LAI_CEILING_SD * (excess > 0)
-    unit = torch.nn.functional.one_hot(torch.tensor(at, device=x.device), m).to(x)
-    precision = (slope**2)[..., None, None] * unit[:, None] * unit
-    information = (slope * (slope * x[..., at] - excess))[..., None] * unit
-    return precision, information
+    unit = torch.nn.functional.one_hot(torch.tensor(at, device=x.device), x.shape[-1]).to(x)
+    return (slope**2)[..., None] * unit, (-slope * excess)[..., None] * unit
 
 
 def total_cost(
-    problem: Problem, state: State, prior: PriorBlocks, frozen: tuple[Frozen, ...]
+    problem: Problem,
+    state: State,
+    weights: Float[Tensor, "steps pixels jumps"],
+    frozen: tuple[Frozen, ...],
 ) -> Float[Tensor, " pixels"]:
-    """Negative log posterior of a state under given frozen quantities and jump weights."""
+    """Negative log posterior of a state under given jump weights and frozen quantities."""
     x, c, layout = state.x, state.c, problem.layout
-    total = 0.5 * (x * quadratic_form(prior.diagonal, prior.upper, x)).sum((0, 2))
+    _, total = prior_force(problem.transitions, weights, x)
     total = total + 0.5 * ((c / layout.prior_sd_c().to(c)) ** 2).sum(-1)
     for stream, linear, held in zip(problem.streams, state.linear, frozen, strict=True):
         local = local_state(stream, x, c)
@@ -283,35 +325,6 @@ def total_cost(
     return total
 
 
-def _damped(problem: Problem, system: BorderedSystem, state: State, mu: Tensor) -> BorderedSystem:
-    """System pulled towards the present state by mu times the prior precision."""
-    x_precision = problem.transitions.stationary_sd**-2
-    c_precision = problem.layout.prior_sd_c().to(mu) ** -2
-    pull_x, pull_c = mu[:, None] * x_precision, mu[:, None] * c_precision
-    return system._replace(
-        diagonal=system.diagonal + torch.diag_embed(pull_x),
-        corner=system.corner + torch.diag_embed(pull_c),
-        x_information=system.x_information + pull_x * state.x,
-        c_information=system.c_information + pull_c * state.c,
-    )
-
-
-def _squared_step(system: BorderedSystem, state: State, factors: Factorisation) -> Tensor:
-    """Step times gradient: its squared length in the metric of the damped precision."""
-    step_x, step_c = factors.x - state.x, factors.c - state.c
-    gradient_x = (
-        system.x_information
-        - quadratic_form(system.diagonal, system.upper, state.x)
-        - torch.einsum("kpmn,pn->kpm", system.border, state.c)
-    )
-    gradient_c = (
-        system.c_information
-        - torch.einsum("pij,pj->pi", system.corner, state.c)
-        - torch.einsum("kpmn,kpm->pn", system.border, state.x)
-    )
-    return (step_x * gradient_x).sum((0, 2)) + (step_c * gradient_c).sum(-1)
-
-
 def _prior_length(problem: Problem, old: State, new: State) -> Tensor:
     """Squared length of a step in the metric of the damping."""
     x = (new.x - old.x) / problem.transitions.stationary_sd
@@ -321,6 +334,8 @@ def _prior_length(problem: Problem, old: State, new: State) -> Tensor:
 
 def _choose(take: Tensor, new: State, old: State) -> State:
     """New state where ``take``, old elsewhere, pixel by pixel."""
+    if bool(take.all()):
+        return new
 
     def pick(a: Tensor, b: Tensor, axis: int = 0) -> Tensor:
         shape = [1] * a.ndim
@@ -374,13 +389,12 @@ def iterate(
     finished: list[tuple[Tensor, State, Tensor, Tensor, Tensor]] = []
     for iteration in range(1, options.max_iterations + 1):
         prior = prior_blocks(problem.transitions, state.weights)
-        system = _damped(problem, assemble(problem, state, prior), state, mu)
-        factors = factorise(system)
-        squared = _squared_step(system, state, factors)
-        candidate = start(problem, factors.x, factors.c)
-        before = total_cost(problem, state, prior, state.frozen)
-        after = total_cost(problem, candidate, prior, state.frozen)
-        better = factors.positive & (after <= before + 0.1 * options.tolerance)
+        step = newton_step(problem, state, prior, mu)
+        squared = step.explained
+        candidate = start(problem, state.x + step.x, state.c + step.c)
+        before = total_cost(problem, state, state.weights, state.frozen)
+        after = total_cost(problem, candidate, state.weights, state.frozen)
+        better = step.positive & (after <= before + 0.1 * options.tolerance)
         done = better & (squared < options.tolerance)
         if trace is not None:
             trace(iteration, squared)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from physfuse.radiative.bare_soil import bare_soil_model
 from physfuse.radiative.directions import canopy_geometry, hotspot
-from physfuse.radiative.leaf_angle import campbell
+from physfuse.radiative.leaf_angle import campbell, campbell_jacobian
 from physfuse.radiative.prospect import absorption, leaf_spectra, plate_model
 from physfuse.radiative.radiometry import to_db
 from physfuse.radiative.sail import bidirectional_reflectance
@@ -183,9 +183,7 @@ class OpticalOperator:
     def _linearise(self, values: Tensor, geometry: Tensor) -> Linearisation:
         v = dict(zip(self.inputs, values.detach().unbind(-1), strict=True))
         n, cab, car_ratio = (v[name][:, None] for name in ("n", "cab", "car_ratio"))
-        ala = v["ala"].to(torch.float64)
-        tangent = torch.func.jvp(campbell, (ala,), (torch.ones_like(ala),))
-        lidf, lidf_slope = tangent[0], tangent[1]
+        lidf, lidf_slope = campbell_jacobian(v["ala"].to(torch.float64))
         table = self._table[geometry]
         angular = torch.einsum("pc,pcf->pf", lidf, table).to(values.dtype)
         angular_slope = torch.einsum("pc,pcf->pf", lidf_slope, table).to(values.dtype)

@@ -16,10 +16,10 @@ from physfuse.inference.dynamics import Bridge, bridge, prior_blocks
 from physfuse.inference.gauss_newton import (
     Problem,
     Solution,
-    assemble,
+    newton_step,
     sensor_scale,
 )
-from physfuse.inference.smoother import Marginals, factorise, marginals
+from physfuse.inference.smoother import Marginals, marginals
 from physfuse.inference.state import STATE_TABLE, StateLayout, Variable
 from physfuse.radiative.errors import unknown_name
 
@@ -280,14 +280,12 @@ def posterior(
     """
     state = solution.state
     prior = prior_blocks(problem.transitions, state.weights)
-    system = assemble(problem, state, prior, sensor_scale(problem, **scale))
-    factors = factorise(system)
-    cov = marginals(factors)
-    variance = cov.xx.diagonal(dim1=-2, dim2=-1)
-    moved = (((factors.x - state.x) ** 2) / variance).mean((0, 2))
-    take = factors.positive & (moved < tolerance)
-    x = torch.where(take[:, None], factors.x, state.x)
-    c = torch.where(take[:, None], factors.c, state.c)
+    step = newton_step(problem, state, prior, scale=sensor_scale(problem, **scale))
+    cov = marginals(step)
+    moved = (step.x**2 / cov.xx.diagonal(dim1=-2, dim2=-1)).mean((0, 2))
+    take = step.positive & (moved < tolerance)
+    x = torch.where(take[:, None], state.x + step.x, state.x)
+    c = torch.where(take[:, None], state.c + step.c, state.c)
     layout = problem.layout
     return Posterior(
         layout,

@@ -55,6 +55,9 @@ class Factorisation(NamedTuple):
     x : Tensor, shape (K, P, m)
     c : Tensor, shape (P, n)
         The solution.
+    explained : Tensor, shape (P,)
+        Information times solution: for a Newton step its squared length in the metric of the
+        precision.
     positive : Tensor of bool, shape (P,)
         Whether every factor existed; where not, the pixel's numbers have no meaning.
     """
@@ -65,6 +68,7 @@ class Factorisation(NamedTuple):
     corner_factor: Float[Tensor, "pixels n n"]
     x: Float[Tensor, "knots pixels m"]
     c: Float[Tensor, "pixels n"]
+    explained: Float[Tensor, " pixels"]
     positive: Tensor
 
 
@@ -100,6 +104,40 @@ def factorise(system: BorderedSystem) -> Factorisation:
     Returns
     -------
     Factorisation
+    """
+    rows = torch.cat([system.diagonal, system.border, system.x_information[..., None]], -1)
+    corner = torch.cat([system.corner, system.c_information[..., None]], -1)
+    return eliminate(rows, corner, system.upper)
+
+
+def eliminate(
+    rows: Float[Tensor, "knots pixels m columns"],
+    corner: Float[Tensor, "pixels n columns_c"],
+    upper: Float[Tensor, "steps pixels m m"],
+    more: Float[Tensor, "knots pixels m m"] | None = None,
+    ridge: Float[Tensor, "knots pixels m"] | None = None,
+    pull: Float[Tensor, "knots pixels m"] | None = None,
+) -> Factorisation:
+    """Factorise and solve, the parts of each knot being added only when it is reached.
+
+    Parameters
+    ----------
+    rows : Tensor, shape (K, P, m, m + n + 1)
+        Per knot its precision, its precision with the constants, its information.
+    corner : Tensor, shape (P, n, n + 1)
+        The same of the constants.
+    upper : Tensor, shape (K-1, P, m, m)
+        Precision between knot k and knot k+1.
+    more : Tensor, shape (K, P, m, m), optional
+        Added to the precision of each knot.
+    ridge : Tensor, shape (K, P, m), optional
+        Added to its diagonal.
+    pull : Tensor, shape (K, P, m), optional
+        Added to the information.
+
+    Returns
+    -------
+    Factorisation
 
     Notes
     -----
@@ -107,25 +145,29 @@ def factorise(system: BorderedSystem) -> Factorisation:
     the border and information reduced alike; the constants solve
     (S - sum Z_k' Z_k) c = s - sum Z_k' y_k; backward: x_k = L_k^-T (y_k - Y_k x_{k+1} - Z_k c).
     """
-    n_knots, n_pixels, m, n = system.border.shape
-    eye = torch.eye(m, dtype=system.diagonal.dtype, device=system.diagonal.device)
-    eye = eye.expand(n_pixels, m, m)
-    right = torch.cat([system.border, system.x_information[..., None]], -1)
-    corner = torch.cat([system.corner, system.c_information[..., None]], -1)
-    diagonal, rest = system.diagonal[0], right[0]
+    n_knots, n_pixels, m, _ = rows.shape
+    n = corner.shape[-2]
+    eye = torch.eye(m, dtype=rows.dtype, device=rows.device).expand(n_pixels, m, m)
     inverse_factor, coupling, border, information, failed = [], [], [], [], []
+    reduction = rows.new_zeros(())
     for k in range(n_knots):
+        block = rows[k] - reduction
+        diagonal, rest = block[..., :m], block[..., m:]
+        if more is not None:
+            diagonal = diagonal + more[k]
+        if ridge is not None:
+            diagonal = diagonal + torch.diag_embed(ridge[k])
+        if pull is not None:
+            rest = torch.cat([rest[..., :n], rest[..., n:] + pull[k][..., None]], -1)
         factor, info = torch.linalg.cholesky_ex(diagonal)
         failed.append(info)
         inverse = torch.linalg.solve_triangular(factor, eye, upper=False)
         inverse_factor.append(inverse)
         if k + 1 < n_knots:
-            joined = inverse @ torch.cat([system.upper[k], rest], -1)
+            joined = inverse @ torch.cat([upper[k], rest], -1)
             y, z = joined[..., :m], joined[..., m:]
             reduction = y.mT @ joined
             coupling.append(y)
-            diagonal = system.diagonal[k + 1] - reduction[..., :m]
-            rest = right[k + 1] - reduction[..., m:]
         else:
             z = inverse @ rest
         border.append(z[..., :n])
@@ -133,9 +175,10 @@ def factorise(system: BorderedSystem) -> Factorisation:
         corner = torch.baddbmm(corner, z[..., :n].mT, z, alpha=-1)
     corner_factor, info = torch.linalg.cholesky_ex(corner[..., :n])
     failed.append(info)
-    c = torch.cholesky_solve(corner[..., n:], corner_factor)
+    y_c = torch.linalg.solve_triangular(corner_factor, corner[..., n:], upper=False)
+    c = torch.linalg.solve_triangular(corner_factor.mT, y_c, upper=True)
     x = _back_substitute(inverse_factor, coupling, border, information, c)
-    positive = (torch.stack(failed) == 0).all(0)
+    explained = (torch.stack(information) ** 2).sum((0, 2, 3)) + (y_c**2).sum((1, 2))
     return Factorisation(
         tuple(inverse_factor),
         tuple(coupling),
@@ -143,7 +186,8 @@ def factorise(system: BorderedSystem) -> Factorisation:
         corner_factor,
         x,
         c[..., 0],
-        positive,
+        explained,
+        (torch.stack(failed) == 0).all(0),
     )
 
 

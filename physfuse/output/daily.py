@@ -37,6 +37,7 @@ _TIME = {
     "long_name": "day (UTC)",
     "units": "days since 1970-01-01",
     "calendar": "standard",
+    "units_metadata": "leap_seconds: none",
     "axis": "T",
 }
 

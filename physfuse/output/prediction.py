@@ -146,6 +146,7 @@ def _time(time: np.ndarray) -> Coordinate:
         "long_name": "time of acquisition (UTC)",
         "units": f"{'seconds' if whole else 'microseconds'} since 1970-01-01",
         "calendar": "standard",
+        "units_metadata": "leap_seconds: none",
         "axis": "T",
     }
     return ("time",), values, attributes

@@ -61,4 +61,4 @@ def broadcast(*values: Tensor) -> list[Tensor]:
     list of Tensor
         Views of one shape, in the order given.
     """
-    return list(torch.broadcast_tensors(*values))  # type: ignore[no-untyped-call]
+    return list(torch.broadcast_tensors(*values))

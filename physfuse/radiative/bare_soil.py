@@ -37,8 +37,8 @@ class SoilBackscatter(NamedTuple):
     vh: Float[Tensor, "*batch"]
 
 
-BareSoilModel: TypeAlias = Callable[[Numeric, Numeric, Numeric, Numeric], SoilBackscatter]
-"""(soil_moisture, roughness, incidence_angle, frequency_ghz) -> :class:`SoilBackscatter`."""
+BareSoilModel: TypeAlias = Callable[..., SoilBackscatter]
+"""(soil_moisture, roughness, incidence_angle[, frequency_ghz]) -> :class:`SoilBackscatter`."""
 
 
 def _at_least(floor: float, value: Tensor) -> Tensor:
@@ -187,7 +187,7 @@ def bare_soil_model(name: str) -> BareSoilModel:
     Returns
     -------
     callable
-        (soil_moisture, roughness, incidence_angle, frequency_ghz) -> :class:`SoilBackscatter`.
+        (soil_moisture, roughness, incidence_angle[, frequency_ghz]) -> :class:`SoilBackscatter`.
 
     Raises
     ------

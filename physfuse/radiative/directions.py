@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from jaxtyping import Float
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ._arguments import Numeric, broadcast, tensors
@@ -21,6 +22,7 @@ HOTSPOT_METHODS = ("simpson20", "gauss_legendre")
 _RADIAN = math.pi / 180.0
 _SMALLEST_COSINE = 0.02
 _CUSP = 1e-12
+_TINY_RATE = 1e-3
 _STEPS = 20
 _NODES = 20
 
@@ -158,11 +160,59 @@ def canopy_geometry(
 
 
 @functools.cache
-def _legendre() -> tuple[tuple[float, ...], tuple[float, ...]]:
+def _legendre() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Depths and weights on 0-1, denser at the top: Gauss-Legendre in the depth's cube root."""
     node, weight = np.polynomial.legendre.leggauss(_NODES)
     root = 0.5 * (node + 1.0)
-    return tuple((root**3).tolist()), tuple((1.5 * weight * root**2).tolist())
+    return root**3, 1.5 * weight * root**2
+
+
+@functools.cache
+def _classical_series() -> NDArray[np.float64]:
+    """Powers 0 to 3 of alf in -log(1 - u + u e^-alf) / alf at u = 0, 1/20, ... 1."""
+    u = np.arange(_STEPS + 1) / _STEPS
+    spread = u * (1.0 - u)
+    third = spread * (1.0 - 2.0 * u) / 6.0
+    return np.stack([u, -spread / 2.0, third, -spread * (1.0 - 6.0 * spread) / 24.0])
+
+
+class _Correlation(NamedTuple):
+    """How fast the two paths part: rate alf and its inverse, each finite; alf where it is tiny."""
+
+    rate: Tensor
+    inverse: Tensor
+    is_tiny: Tensor
+    tiny: Tensor
+
+    def either(self, regular: Tensor, series: NDArray[np.float64]) -> Tensor:
+        """A function of alf, by its power series where alf is tiny."""
+        powers = torch.stack([self.tiny**i for i in range(len(series))], dim=-1)[..., 0, :]
+        return torch.where(self.is_tiny, powers @ torch.as_tensor(series).to(powers), regular)
+
+
+def _correlation(extinction: Tensor, dso: Tensor, hspot: Tensor) -> _Correlation:
+    """Rate alf = 2 dso / (hspot (ks + ko)) at which the paths part, with a last axis."""
+    size = (0.5 * hspot * extinction)[..., None]
+    dso = dso[..., None]
+    wide = dso >= size
+    inverse_wide = torch.where(wide & (dso > 2.0 * _CUSP), size, 0.0) / dso.clamp_min(_CUSP)
+    narrow = torch.where(wide, 1.0, dso) / torch.where(wide, 1.0, size)
+    is_tiny = narrow < _TINY_RATE
+    rate_narrow = torch.where(is_tiny, 1.0, narrow)
+    return _Correlation(
+        rate=torch.where(wide, 1.0 / inverse_wide.clamp_min(1e-9), rate_narrow),
+        inverse=torch.where(wide, inverse_wide, 1.0 / rate_narrow),
+        is_tiny=is_tiny,
+        tiny=torch.where(is_tiny, narrow, 0.0),
+    )
+
+
+def _parted(correlation: _Correlation, depth: NDArray[np.float64]) -> Tensor:
+    """(1 - e^(-alf x)) / alf at depths x."""
+    x = torch.as_tensor(depth).to(correlation.rate)
+    regular = -torch.expm1(-correlation.rate * x) * correlation.inverse
+    powers = np.stack([depth, -(depth**2) / 2.0, depth**3 / 6.0, -(depth**4) / 24.0])
+    return correlation.either(regular, powers)
 
 
 def hotspot(
@@ -211,26 +261,22 @@ def hotspot(
     lai, ks, ko, dso, hspot = broadcast(*tensors(lai, ks, ko, dso, hspot))
     dtype = lai.dtype
     lai, ks, ko, dso, hspot = (value.double() for value in (lai, ks, ko, dso, hspot))
-    size = 0.5 * hspot * (ks + ko)
-    wide = dso >= size
-    inverse_wide = torch.where(wide & (dso > 2.0 * _CUSP), size, 0.0) / dso.clamp_min(_CUSP)
-    rate_near = dso / torch.where(wide, 1.0, size) + _CUSP
-    rate = torch.where(wide, 1.0 / inverse_wide.clamp_min(1e-9), rate_near)[..., None]
-    inverse = torch.where(wide, inverse_wide, 1.0 / rate_near)[..., None]
+    correlation = _correlation(ks + ko, dso, hspot)
     extinction = (lai * (ks + ko))[..., None]
-    shared = (lai * torch.sqrt(ks * ko))[..., None] * inverse
+    shared = (lai * torch.sqrt(ks * ko))[..., None]
+    parted_below = _parted(correlation, np.ones(1))
     if method == "gauss_legendre":
-        depth, weight = (
-            torch.tensor(value, dtype=rate.dtype, device=rate.device) for value in _legendre()
-        )
-        gap = torch.exp(-extinction * depth - shared * torch.expm1(-rate * depth))
-        bottom = torch.exp(-extinction - shared * torch.expm1(-rate))[..., 0]
-        return bottom.to(dtype), (gap @ weight).to(dtype)
-    whole = -torch.expm1(-rate)
-    part = torch.arange(_STEPS + 1, dtype=rate.dtype, device=rate.device) / _STEPS
-    inner = -torch.log1p(-part[:-1] * whole) * inverse
-    depth = torch.cat([inner, torch.ones_like(inner[..., :1])], dim=-1)
-    exponent = shared * whole * part - extinction * depth
+        nodes, weights = _legendre()
+        depth, weight = torch.as_tensor(nodes).to(lai), torch.as_tensor(weights).to(lai)
+        gap = torch.exp(shared * _parted(correlation, nodes) - extinction * depth)
+        below = torch.exp(shared * parted_below - extinction)[..., 0]
+        return below.to(dtype), (gap @ weight).to(dtype)
+    part = torch.arange(_STEPS + 1, dtype=lai.dtype, device=lai.device) / _STEPS
+    whole = -torch.expm1(-correlation.rate)
+    inner = -torch.log1p(-part[:-1] * whole) * correlation.inverse
+    last = torch.ones_like(inner[..., :1])
+    depth = correlation.either(torch.cat([inner, last], dim=-1), _classical_series())
+    exponent = shared * parted_below * part - extinction * depth
     gap = torch.exp(exponent)
     mean = log_mean(gap[..., :-1], gap[..., 1:], exponent[..., :-1] - exponent[..., 1:])
     total = (mean * (depth[..., 1:] - depth[..., :-1])).sum(-1)

@@ -8,8 +8,13 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from physfuse.radiative.bare_soil import BARE_SOIL_MODELS
-from physfuse.radiative.directions import CanopyGeometry, canopy_geometry, hotspot
+from physfuse.radiative.bare_soil import baghdadi_2016, oh_2004
+from physfuse.radiative.directions import (
+    HOTSPOT_METHODS,
+    CanopyGeometry,
+    canopy_geometry,
+    hotspot,
+)
 from physfuse.radiative.expint import leaf_transmissivity
 from physfuse.radiative.leaf_angle import campbell
 from physfuse.radiative.prosail import prosail
@@ -74,26 +79,23 @@ def _single(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     return lambda **arguments: function(**arguments)[..., None]
 
 
-def _stacked(values: tuple[Tensor, ...]) -> Tensor:
-    """Put outputs of broadcastable shapes on one last axis."""
-    same = torch.zeros_like(sum(values, start=values[0]))
-    return torch.stack([value + same for value in values], dim=-1)
+def _stacked(function: Callable[..., tuple[Tensor, ...]]) -> Callable[..., Tensor]:
+    """Put the outputs of a function, of broadcastable shapes, on one last axis."""
+
+    def stacked(**arguments: Tensor) -> Tensor:
+        values = function(**arguments)
+        same = torch.zeros_like(sum(values, start=values[0]))
+        return torch.stack([value + same for value in values], dim=-1)
+
+    return stacked
 
 
 def _prospect(n: Tensor, **contents: Tensor) -> Tensor:
     return torch.cat(prospect_d(n, **contents, spectra=_leaf(n.dtype)), dim=-1)
 
 
-def _geometry(ala: Tensor, tts: Tensor, tto: Tensor, psi: Tensor) -> Tensor:
-    return _stacked(canopy_geometry(campbell(ala), tts, tto, psi))
-
-
-def _hotspot(**arguments: Tensor) -> Tensor:
-    return _stacked(hotspot(**arguments))
-
-
-def _exact_hotspot(**arguments: Tensor) -> Tensor:
-    return _stacked(hotspot(**arguments, method="gauss_legendre"))
+def _geometry(ala: Tensor, tts: Tensor, tto: Tensor, psi: Tensor) -> CanopyGeometry:
+    return canopy_geometry(campbell(ala), tts, tto, psi)
 
 
 def _off_the_hotspot(points: Points) -> Points:
@@ -114,15 +116,15 @@ def _sail(rho: Tensor, tau: Tensor, rsoil: Tensor, **canopy: Tensor) -> Tensor:
     return bidirectional_reflectance(rho, tau, rsoil, *_sail_arguments(**canopy))[..., None]
 
 
-def _fluxes(rho: Tensor, tau: Tensor, rsoil: Tensor, **canopy: Tensor) -> Tensor:
-    return _stacked(canopy_fluxes(rho, tau, rsoil, *_sail_arguments(**canopy)))
+def _fluxes(rho: Tensor, tau: Tensor, rsoil: Tensor, **canopy: Tensor) -> CanopyScattering:
+    return canopy_fluxes(rho, tau, rsoil, *_sail_arguments(**canopy))
 
 
 def _energy(
     rho: Tensor, tau: Tensor, rsoil: Tensor, lai: Tensor, ala: Tensor, tts: Tensor
-) -> Tensor:
+) -> CanopyEnergy:
     sun = canopy_geometry(campbell(ala), tts, 0.0, 0.0)
-    return _stacked(canopy_energy(rho, tau, rsoil, lai, sun.ks, sun.bf))
+    return canopy_energy(rho, tau, rsoil, lai, sun.ks, sun.bf)
 
 
 def _fcover(lai: Tensor, ala: Tensor) -> Tensor:
@@ -130,7 +132,8 @@ def _fcover(lai: Tensor, ala: Tensor) -> Tensor:
 
 
 def _prosail(rsoil: Tensor, **arguments: Tensor) -> Tensor:
-    return prosail(**arguments, rsoil=rsoil[..., None], spectra=_leaf(rsoil.dtype))
+    model: Callable[..., Tensor] = prosail
+    return model(**arguments, rsoil=rsoil[..., None], spectra=_leaf(rsoil.dtype))
 
 
 def _soil_model(soil_brightness: Tensor, **arguments: Tensor) -> Tensor:
@@ -144,8 +147,12 @@ def _band_average(reflectance: Tensor, tilt: Tensor) -> Tensor:
     return band_average(reflectance[..., None] * (1 + tilt[..., None] * shape), quadrature)
 
 
-def _bare_soil(name: str) -> Callable[..., Tensor]:
-    return lambda **arguments: torch.stack(BARE_SOIL_MODELS[name](**arguments), dim=-1)
+def _vegetated_soil(a: Tensor, b: Tensor, v2: Tensor, **soil: Tensor) -> Tensor:
+    """Water cloud over moist rough soil, the same A and B in both polarisations."""
+    bare = oh_2004(**soil)
+    angle = soil["incidence_angle"]
+    vv, vh = (water_cloud(a, b, v2, v2, echo, angle) for echo in (bare.vv, bare.vh))
+    return torch.stack([vv, vh], dim=-1)
 
 
 _BARE_SOIL_DOMAIN = _domain("soil_moisture", "roughness", "incidence_angle", "frequency_ghz")
@@ -190,7 +197,7 @@ _MODELS = (
     ),
     ForwardModel(
         name="canopy_geometry",
-        function=_geometry,
+        function=_stacked(_geometry),
         domain=_domain("ala", "tts", "tto", "psi"),
         outputs=CanopyGeometry._fields,
         kind="signed",
@@ -206,7 +213,7 @@ _MODELS = (
     *(
         ForwardModel(
             name=f"hotspot_{method}",
-            function=function,
+            function=_stacked(functools.partial(hotspot, method=method)),
             domain=_domain(
                 *("lai", "ks", "ko", "dso", "hspot"),
                 ks=Domain(0.1, 4.0, "1"),
@@ -217,7 +224,7 @@ _MODELS = (
             kind="fraction",
             laws=(*_FRACTION_LAWS, "no_leaves_block_nothing", "gap_lies_between_its_bounds"),
         )
-        for method, function in (("simpson20", _hotspot), ("gauss_legendre", _exact_hotspot))
+        for method in HOTSPOT_METHODS
     ),
     ForwardModel(
         name="sail",
@@ -236,7 +243,7 @@ _MODELS = (
     ),
     ForwardModel(
         name="sail_fluxes",
-        function=_fluxes,
+        function=_stacked(_fluxes),
         domain=_domain("rho", "tau", "rsoil", *_DIRECTIONS),
         outputs=CanopyScattering._fields,
         kind="fraction",
@@ -247,6 +254,7 @@ _MODELS = (
             "output_is_not_negative",
             "no_leaves_block_nothing",
             "black_canopy_over_black_soil_is_black",
+            "absorbed_share_lies_between_none_and_all",
             "brighter_leaves_absorb_less",
             "leaves_that_absorb_nothing_lose_no_light",
         ),
@@ -254,7 +262,7 @@ _MODELS = (
     ),
     ForwardModel(
         name="canopy_energy",
-        function=_energy,
+        function=_stacked(_energy),
         domain=_domain("rho", "tau", "rsoil", "lai", "ala", "tts"),
         outputs=CanopyEnergy._fields,
         kind="fraction",
@@ -264,6 +272,7 @@ _MODELS = (
             "energy_closes",
             "no_leaves_gives_the_soil",
             "no_leaves_block_nothing",
+            "absorbed_share_lies_between_none_and_all",
             "brighter_leaves_absorb_less",
             "brighter_soil_never_darkens_the_canopy",
             "leaves_that_absorb_nothing_lose_no_light",
@@ -323,7 +332,7 @@ _MODELS = (
     ),
     ForwardModel(
         name="oh_2004",
-        function=_bare_soil("oh_2004"),
+        function=_stacked(oh_2004),
         domain=_BARE_SOIL_DOMAIN,
         outputs=("vv", "hh", "vh"),
         kind="power",
@@ -331,7 +340,7 @@ _MODELS = (
     ),
     ForwardModel(
         name="baghdadi_2016",
-        function=_bare_soil("baghdadi_2016"),
+        function=_stacked(baghdadi_2016),
         domain=_BARE_SOIL_DOMAIN,
         outputs=("vv", "hh", "vh"),
         kind="power",
@@ -359,6 +368,14 @@ _MODELS = (
             "echo_lies_between_soil_and_full_cover",
             "louder_soil_never_dims_the_echo",
         ),
+    ),
+    ForwardModel(
+        name="water_cloud_over_oh_2004",
+        function=_vegetated_soil,
+        domain=_domain("a", "b", "v2", *_BARE_SOIL_DOMAIN),
+        outputs=("vv", "vh"),
+        kind="power",
+        laws=_BARE_SOIL_LAWS,
     ),
     ForwardModel(
         name="radar_channel_db",

@@ -45,6 +45,7 @@ _OTHERS: tuple[Law, ...] = (
     optical.brighter_soil_never_darkens_the_canopy,
     optical.brighter_leaves_absorb_less,
     optical.energy_closes,
+    optical.absorbed_share_lies_between_none_and_all,
     optical.leaves_that_absorb_nothing_lose_no_light,
     optical.light_meets_more_leaves_with_more_of_them,
     optical.gap_lies_between_its_bounds,

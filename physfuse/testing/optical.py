@@ -197,6 +197,13 @@ def energy_closes(model: ForwardModel, points: Points) -> None:
         require(closes, model, points, f"closes the energy of {light} light", total)
 
 
+def absorbed_share_lies_between_none_and_all(model: ForwardModel, points: Points) -> None:
+    """Leaves absorb no more light than there is, and no less than none."""
+    absorbed = model(points)[..., [model.outputs.index(n) for n in _absorptances(model)]]
+    inside = (absorbed >= -ROUNDING) & (absorbed <= 1 + ROUNDING)
+    require(inside, model, points, "absorbs between 0 and 1", absorbed)
+
+
 def leaves_that_absorb_nothing_lose_no_light(model: ForwardModel, points: Points) -> None:
     """With rho + tau = 1 a canopy absorbs nothing, however deep."""
     white = with_values(points, tau=1 - points["rho"])

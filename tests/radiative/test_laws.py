@@ -67,8 +67,8 @@ def broken(name: str, change: Callable[[Tensor, dict[str, Tensor]], Tensor]) -> 
     return dataclasses.replace(sound, function=lambda **a: change(sound.function(**a), a))
 
 
-def in_float16(values: Tensor, arguments: dict[str, Tensor]) -> Tensor:
-    return values.half().to(values.dtype)
+def in_half_precision(values: Tensor, arguments: dict[str, Tensor]) -> Tensor:
+    return values.half().float() if values.dtype == torch.float32 else values
 
 
 def with_wrong_power_of_lai(values: Tensor, arguments: dict[str, Tensor]) -> Tensor:
@@ -100,7 +100,7 @@ def added_in_decibels(values: Tensor, a: dict[str, Tensor]) -> Tensor:
 
 
 PLANTED = [
-    ("float32_agrees_with_float64", "prosail", in_float16),
+    ("float32_agrees_with_float64", "prosail", in_half_precision),
     ("slopes_are_finite", "sail", with_wrong_power_of_lai),
     ("batch_equals_loop", "prosail", with_mean_over_batch),
     ("vmap_equals_batch", "prosail", with_mean_over_batch),
@@ -145,9 +145,7 @@ PLANTED = [
 def test_planted_fault_is_caught(law: str, name: str, fault: Callable[..., Tensor]) -> None:
     model = broken(name, fault)
 
-    @hypothesis.settings(
-        EXAMPLES, phases=[hypothesis.Phase.generate], report_multiple_bugs=False
-    )
+    @hypothesis.settings(EXAMPLES, phases=[hypothesis.Phase.generate], report_multiple_bugs=False)
     @hypothesis.given(at=points(model))
     def obeys(at: dict[str, Tensor]) -> None:
         LAWS[law](model, at)

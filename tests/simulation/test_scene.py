@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
+import physfuse
 from physfuse.errors import DomainError, UnknownNameError
 from physfuse.simulation import simulate, simulate_fields
 from physfuse.simulation.scene import gap_lengths
@@ -38,9 +39,9 @@ def test_cubes_follow_the_contract(season):
     assert truth.sizes["time"] == 153
 
 
+# Dark pixels of VH fall below 0 when the noise is subtracted, as real ones do.
+@pytest.mark.filterwarnings("ignore:.*backscatter values are <= 0")
 def test_cubes_pass_the_checks_of_the_package(season):
-    import physfuse
-
     (optical,) = physfuse.open_optical(season.optical)
     (radar,) = physfuse.open_radar(season.radar)
     assert optical.n_pixels == radar.n_pixels == 96
@@ -50,8 +51,6 @@ def test_cubes_pass_the_checks_of_the_package(season):
 
 
 def test_points_pass_the_checks_of_the_package():
-    import physfuse
-
     season = simulate_fields(4, seed=2, **SHORT)
     (optical,) = physfuse.open_optical(season.optical)
     assert optical.n_pixels == 4
@@ -75,9 +74,9 @@ def test_the_truth_does_not_depend_on_who_looks(season):
 
 
 def test_fields_on_a_map_share_the_rain_and_points_do_not(season):
-    assert float(np.ptp(season.truth.rain, axis=(1, 2)).max()) == 0
+    assert np.ptp(season.truth.rain.values, axis=(1, 2)).max() == 0
     points = simulate_fields(5, seed=1, **SHORT)
-    assert float(np.ptp(points.truth.rain, axis=1).max()) > 0
+    assert np.ptp(points.truth.rain.values, axis=1).max() > 0
 
 
 def test_the_long_gap_is_there(season):

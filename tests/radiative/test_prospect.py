@@ -1,0 +1,162 @@
+"""Leaves: the constants, the pile of plates against 40 digits, the model against another code."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+
+import mpmath
+import netCDF4
+import numpy as np
+import pytest
+import torch
+from scipy.integrate import quad
+from torch import Tensor
+
+from physfuse.errors import DomainError, UnknownNameError
+from physfuse.radiative.prospect import (
+    TABLE,
+    interface_transmissivity,
+    leaf_spectra,
+    plate_model,
+    prospect_d,
+)
+
+NO_CONTENT = {"cab": 0.0, "car": 0.0, "ant": 0.0, "cbrown": 0.0, "cw": 0.0, "cm": 0.0}
+
+
+def test_table_is_what_its_checksum_says() -> None:
+    with netCDF4.Dataset("table", memory=TABLE.read_bytes()) as table:
+        digest = hashlib.sha256()
+        for column in table.variables.values():
+            digest.update(np.ascontiguousarray(column[:], dtype="<f8").tobytes())
+            assert column.units
+        assert digest.hexdigest() == table.values_sha256
+
+
+@pytest.mark.reference
+@pytest.mark.filterwarnings("ignore")
+def test_table_holds_the_published_numbers() -> None:
+    from prosail import spectral_lib
+
+    spectra = leaf_spectra(dtype=torch.float64)
+    theirs = spectral_lib.prospectd
+    pairs = {
+        "refractive_index": theirs.nr,
+        "k_cab": theirs.kab,
+        "k_car": theirs.kcar,
+        "k_ant": theirs.kant,
+        "k_cbrown": theirs.kbrown,
+        "k_cw": theirs.kw,
+        "k_cm": theirs.km,
+    }
+    for name, column in pairs.items():
+        assert np.array_equal(getattr(spectra, name).numpy(), column), name
+
+
+@pytest.mark.reference
+@pytest.mark.parametrize("angle", [40.0, 90.0])
+def test_interface_is_the_mean_of_fresnel(angle: float) -> None:
+    index = 1.42
+
+    def fresnel(sine_sq: float) -> float:
+        cos_in = math.sqrt(1.0 - sine_sq)
+        cos_out = math.sqrt(1.0 - sine_sq / index**2)
+        perpendicular = (cos_in - index * cos_out) / (cos_in + index * cos_out)
+        parallel = (index * cos_in - cos_out) / (index * cos_in + cos_out)
+        return 1.0 - 0.5 * (perpendicular**2 + parallel**2)
+
+    limit = math.sin(math.radians(angle)) ** 2
+    expected = quad(fresnel, 0.0, limit, epsabs=1e-12)[0] / limit
+    found = interface_transmissivity(np.array(index), angle)
+    assert found == pytest.approx(expected, abs=1e-9)
+
+
+def test_wavelengths_between_those_of_the_table() -> None:
+    around = leaf_spectra(torch.tensor([700.0, 700.5, 701.0], dtype=torch.float64))
+    assert around.k_cab[1] == pytest.approx(0.5 * (around.k_cab[0] + around.k_cab[2]).item())
+    assert around.k_cab.dtype == torch.float64
+    assert leaf_spectra(torch.tensor([700, 701])).k_cab.dtype == torch.get_default_dtype()
+
+
+def test_wavelengths_outside_are_refused() -> None:
+    with pytest.raises(DomainError, match="399 to 500.*400 to 2500"):
+        leaf_spectra(torch.tensor([399.0, 500.0]))
+    with pytest.raises(UnknownNameError, match="'5' is not a known version.*D"):
+        leaf_spectra(version="5")
+
+
+def exact_leaf(k: float, n: float, t_surface: float, t_in: float, t_out: float) -> list[float]:
+    """Plate model with Stokes' formulas as published, at 60 digits."""
+    with mpmath.workdps(60):
+        k, n, t_surface, t_in, t_out = (mpmath.mpf(x) for x in (k, n, t_surface, t_in, t_out))
+        tau = 2 * mpmath.expint(3, k)
+        r_out = 1 - t_out
+        share = t_out * tau / (1 - r_out**2 * tau**2)
+        first_t = t_surface * share
+        first_r = 1 - t_surface + r_out * tau * first_t
+        t = t_in * share
+        r = 1 - t_in + r_out * tau * t
+        root = mpmath.sqrt((1 + r + t) * (1 + r - t) * (1 - r + t) * (1 - r - t))
+        a = (1 + r**2 - t**2 + root) / (2 * r)
+        b = ((1 - r**2 + t**2 + root) / (2 * t)) ** (n - 1)
+        pile_r = a * (b**2 - 1) / (a**2 * b**2 - 1)
+        pile_t = b * (a**2 - 1) / (a**2 * b**2 - 1)
+        between = 1 - pile_r * r
+        found = (first_r + first_t * pile_r * t / between, first_t * pile_t / between)
+        return [float(x) for x in found]
+
+
+@pytest.mark.reference
+@pytest.mark.parametrize("n", [1.0, 1.0 + 1e-6, 1.5, 3.0])
+def test_pile_of_plates_is_exact_from_weak_to_strong_absorption(n: float) -> None:
+    spectra = leaf_spectra(torch.tensor([800.0], dtype=torch.float64))
+    constants = [c.item() for c in (spectra.t_surface, spectra.t_inward, spectra.t_outward)]
+    k = torch.logspace(-9, 1.3, 60, dtype=torch.float64)[:, None]
+    expected = torch.tensor([exact_leaf(x, n, *constants) for x in k[:, 0].tolist()])
+    found = torch.cat(plate_model(k, torch.tensor([n], dtype=k.dtype), spectra), dim=-1)
+    assert (found - expected).abs().max() < 1e-12
+    single = leaf_spectra(torch.tensor([800.0], dtype=torch.float32))
+    found = torch.cat(plate_model(k.float(), torch.tensor([n]), single), dim=-1)
+    assert (found - expected).abs().max() < 1.5e-6
+
+
+@pytest.mark.physics
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 3e-6), (torch.float64, 2e-12)])
+@pytest.mark.parametrize("n", [1.0, 1.7, 3.0])
+def test_empty_leaf_absorbs_nothing(dtype: torch.dtype, tolerance: float, n: float) -> None:
+    contents = {k: torch.tensor(v, dtype=dtype, requires_grad=True) for k, v in NO_CONTENT.items()}
+    layers = torch.tensor(n, dtype=dtype, requires_grad=True)
+    reflectance, transmittance = prospect_d(layers, **contents)
+    assert (reflectance + transmittance - 1.0).abs().max() < tolerance
+    slopes = torch.autograd.grad(reflectance.sum(), [layers, *contents.values()])
+    assert all(torch.isfinite(slope).all() for slope in slopes)
+    assert all(slope < 0.0 for slope in slopes[1:])
+
+
+@pytest.mark.physics
+def test_no_absorption_is_the_limit_of_weak_absorption() -> None:
+    spectra = leaf_spectra(torch.tensor([800.0], dtype=torch.float64))
+    n = torch.tensor([1.8], dtype=torch.float64)
+
+    def slopes(k: float) -> Tensor:
+        at = torch.tensor([k], dtype=torch.float64)
+        return torch.cat(torch.func.jacfwd(lambda x: plate_model(x, n, spectra))(at))
+
+    torch.testing.assert_close(slopes(0.0), slopes(1e-9), rtol=2e-6, atol=0.0)
+
+
+@pytest.mark.reference
+@pytest.mark.filterwarnings("ignore")
+def test_leaf_agrees_with_another_code() -> None:
+    from prosail import run_prospect
+
+    draw = np.random.default_rng(11).uniform
+    for _ in range(40):
+        n, cab, car, ant = draw(1, 3), draw(0, 100), draw(0, 30), draw(0, 10)
+        cbrown, cw, cm = draw(0, 1.5), draw(0, 0.06), draw(0, 0.02)
+        _, r, t = run_prospect(n, cab, car, cbrown, cw, cm, ant=ant, prospect_version="D")
+        leaf = torch.tensor([n, cab, car, ant, cbrown, cw, cm], dtype=torch.float64)
+        ours = prospect_d(*leaf)
+        assert np.abs(ours[0].numpy() - r).max() < 1e-12
+        assert np.abs(ours[1].numpy() - t).max() < 1e-12
