@@ -213,7 +213,8 @@ def canopy_days(
     regular = torch.arange(first, last + 1, CANOPY_STEP, dtype=torch.float64)
     knots = knot_days[(knot_days >= first) & (knot_days <= last)].to(torch.float64)
     end = torch.tensor([last], dtype=torch.float64)
-    return torch.unique(torch.cat([regular, knots, end]))
+    days: Tensor = torch.unique(torch.cat([regular, knots, end]))
+    return days
 
 
 def light_moments(

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 
 from physfuse.radiative.errors import (
     CubeError,
@@ -342,9 +341,7 @@ def _clear_dates(optical: xr.Dataset, pixel: Mapping[str, int]) -> np.ndarray:
     return np.asarray(at["time"].values[seen])
 
 
-def _draw_clear(
-    ax: Axes, clear: np.ndarray, time: NDArray[np.datetime64]
-) -> dict[str, Any]:
+def _draw_clear(ax: Axes, clear: np.ndarray, time: np.ndarray) -> dict[str, Any]:
     """Ticks at clear dates along the upper edge, a shade over long gaps."""
     handles: dict[str, Any] = {}
     # A tick is drawn in data units along time and in axes units upwards.

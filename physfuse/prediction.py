@@ -13,7 +13,15 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from physfuse.cube import OpticalCube, RadarCube, Source, open_optical, open_radar
+from physfuse.cube import (
+    OpticalCube,
+    OpticalGeometry,
+    RadarCube,
+    RadarGeometry,
+    Source,
+    open_optical,
+    open_radar,
+)
 from physfuse.inference.likelihood import STUDENT_NU
 from physfuse.inference.operators import Operator, OpticalOperator, RadarOperator
 from physfuse.inference.posterior import Posterior
@@ -115,17 +123,27 @@ class Predictor:
         """Close it."""
         self.writer.__exit__(kind, error, trace)
 
-    def write(self, pixels: slice, solved: Solved) -> None:
-        """Predict and store a batch of pixels."""
+    def geometry(self, pixels: slice) -> OpticalGeometry | RadarGeometry:
+        """Directions of the cube for some pixels, read from its file."""
+        return self.target.geometry(pixels)
+
+    def predict(
+        self, geometry: OpticalGeometry | RadarGeometry, solved: Solved
+    ) -> dict[str, np.ndarray]:
+        """Predictions of a batch of pixels, (T, C, P) by field; no file is touched."""
         posterior = dataclasses.replace(
             solved.posterior, table=(*solved.posterior.table, *self.rows)
         )
         generator = torch.Generator().manual_seed(self.seed)
         with torch.no_grad():
-            if isinstance(self.target, OpticalCube):
-                fields = _predict_optical(self.run, self.target, posterior, pixels, generator)
-            else:
-                fields = _predict_radar(self.run, self.target, posterior, pixels, generator)
+            if isinstance(self.target, OpticalCube) and isinstance(geometry, OpticalGeometry):
+                return _predict_optical(self.run, self.target, posterior, geometry, generator)
+            if isinstance(self.target, RadarCube) and isinstance(geometry, RadarGeometry):
+                return _predict_radar(self.run, self.target, posterior, geometry, generator)
+        raise TypeError("the geometry is of another sensor than the cube to predict")
+
+    def write(self, pixels: slice, fields: Mapping[str, np.ndarray]) -> None:
+        """Store the predictions of a batch of pixels."""
         self.writer.write(pixels, fields)
 
 
@@ -197,13 +215,12 @@ def _predict_optical(
     run: Run,
     cube: OpticalCube,
     posterior: Posterior,
-    pixels: slice,
+    geometry: OpticalGeometry,
     generator: torch.Generator,
 ) -> dict[str, np.ndarray]:
-    geometry = cube.geometry(pixels)
     angles = (geometry.solar_zenith, geometry.sensor_zenith, geometry.relative_azimuth)
     misfits = [f"misfit_{band}" for band in cube.bands]
-    n_pixels = pixels.stop - pixels.start
+    n_pixels = posterior.c_mean.shape[0]
     parts = []
     for t, day in enumerate(cube.day.tolist()):
         tts, tto, psi = (
@@ -231,11 +248,10 @@ def _predict_radar(
     run: Run,
     cube: RadarCube,
     posterior: Posterior,
-    pixels: slice,
+    geometry: RadarGeometry,
     generator: torch.Generator,
 ) -> dict[str, np.ndarray]:
-    geometry = cube.geometry(pixels)
-    n_pixels = pixels.stop - pixels.start
+    n_pixels = posterior.c_mean.shape[0]
     looks = geometry.looks
     parts = []
     for t, day in enumerate(cube.day.tolist()):

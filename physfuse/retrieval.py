@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
+from typing import NamedTuple
 from warnings import warn
 
 import numpy as np
@@ -14,7 +15,9 @@ from torch import Tensor
 
 from physfuse.cube import (
     OpticalCube,
+    OpticalGeometry,
     RadarCube,
+    RadarGeometry,
     Source,
     check_common_grid,
     open_optical,
@@ -31,7 +34,7 @@ from physfuse.derived import (
     product_summary,
     solar_zenith,
 )
-from physfuse.inference.gauss_newton import Status
+from physfuse.inference.gauss_newton import Problem, Status
 from physfuse.inference.moments import Summary, summarise
 from physfuse.inference.posterior import Posterior, sensor_shares
 from physfuse.inference.state import STATE_TABLE, Constant, Fixed, Variable
@@ -39,8 +42,9 @@ from physfuse.output import DailyWriter, check_output_path, input_attributes
 from physfuse.prediction import Predictor, open_target
 from physfuse.progress import progress_bar
 from physfuse.radiative.errors import PhysfuseWarning, unknown_name
-from physfuse.run import Run, Solved, observed_on, plan_run, solve
+from physfuse.run import Run, Solved, build_problem, observed_on, plan_run, solve
 from physfuse.variables import SPREADS, QualityFlag, check_variables
+from physfuse.workers import in_order
 
 MODELS = ("physics",)
 BATCH_PIXELS = 200
@@ -156,15 +160,50 @@ def retrieve(
         predictor = Predictor(run, target, predict_out, attributes, overwrite, seed)
     bar = progress_bar(run.grid.n_pixels, "retrieving", quiet=quiet)
     with bar, writer, predictor or nullcontext():
-        for pixels in run.grid.batches(batch_pixels):
-            solved = solve(run, pixels)
-            writer.write(pixels, maker.fields(solved))
+        for batch in in_order(_worker(run, maker, predictor), _tasks(run, predictor, batch_pixels)):
+            writer.write(batch.pixels, batch.fields)
             if predictor is not None:
-                predictor.write(pixels, solved)
-            bar.update(pixels.stop - pixels.start)
+                predictor.write(batch.pixels, batch.predictions)
+            bar.update(batch.pixels.stop - batch.pixels.start)
     if writer.dataset is None:
         raise RuntimeError("the writer closed without a dataset")
     return writer.dataset
+
+
+class _Task(NamedTuple):
+    """What is read for one batch of pixels."""
+
+    pixels: slice
+    problem: Problem
+    geometry: OpticalGeometry | RadarGeometry | None
+
+
+class _Batch(NamedTuple):
+    """What is written of one batch of pixels."""
+
+    pixels: slice
+    fields: dict[str, np.ndarray]
+    predictions: dict[str, np.ndarray]
+
+
+def _tasks(run: Run, predictor: Predictor | None, batch_pixels: int) -> Iterator[_Task]:
+    """Read the batches one by one."""
+    for pixels in run.grid.batches(batch_pixels):
+        geometry = None if predictor is None else predictor.geometry(pixels)
+        yield _Task(pixels, build_problem(run, pixels), geometry)
+
+
+def _worker(run: Run, maker: FieldMaker, predictor: Predictor | None) -> Callable[[_Task], _Batch]:
+    """Work on one batch, without any file."""
+
+    def work(task: _Task) -> _Batch:
+        solved = solve(run, task.problem)
+        predictions = {}
+        if predictor is not None and task.geometry is not None:
+            predictions = predictor.predict(task.geometry, solved)
+        return _Batch(task.pixels, maker.fields(solved), predictions)
+
+    return work
 
 
 def _flat(sources: Sequence[Source | Sequence[Source]]) -> list[Source]:

@@ -9,8 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from physfuse.cube import OpticalCube, RadarCube
-from physfuse.grid import Grid
+from physfuse.cube import Grid, OpticalCube, RadarCube
 from physfuse.inference.dynamics import transitions
 from physfuse.inference.gauss_newton import Options, Problem, Solution, Status, iterate, merge
 from physfuse.inference.initial import RESTART_LAI, constant_start, first_guess
@@ -176,8 +175,8 @@ def build_problem(run: Run, pixels: slice) -> Problem:
     )
 
 
-def solve(run: Run, pixels: slice) -> Solved:
-    """Posterior of a batch of pixels.
+def solve(run: Run, problem: Problem) -> Solved:
+    """Posterior of a batch of pixels; no file is touched.
 
     Pixels that do not converge from the first guess start again from a thin canopy, where the
     transform of the LAI has a slope; of the two the likelier state is kept.
@@ -185,14 +184,13 @@ def solve(run: Run, pixels: slice) -> Solved:
     Parameters
     ----------
     run : Run
-    pixels : slice
-        Of the flattened grid.
+    problem : Problem
+        From :func:`build_problem`.
 
     Returns
     -------
     Solved
     """
-    problem = build_problem(run, pixels)
     knot_day = torch.from_numpy(run.knot_days).to(torch.float64)
     with torch.no_grad():
         solution = iterate(problem, *first_guess(problem, knot_day), run.options)

@@ -57,7 +57,7 @@ def split_normal(median: ArrayLike, q05: ArrayLike, q95: ArrayLike) -> SplitNorm
 
 
 def normal_cdf(z: ArrayLike) -> Values:
-    """Standard normal distribution function, by Cody's erfc through :func:`math.erfc`."""
+    """Standard normal distribution function."""
     out: Values = 0.5 * _erfc(-np.asarray(z, dtype=np.float64) / math.sqrt(2))
     return out
 

@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from physfuse.inference.state import StateLayout, Varying
+from .state import StateLayout, Varying
 
 STUDENT_NU = 4.0
 

@@ -16,14 +16,14 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from physfuse.inference.dynamics import (
+from .dynamics import (
     PriorBlocks,
     Transitions,
     jump_weights,
     prior_blocks,
     prior_force,
 )
-from physfuse.inference.likelihood import (
+from .likelihood import (
     Frozen,
     Linear,
     Stream,
@@ -33,8 +33,8 @@ from physfuse.inference.likelihood import (
     local_state,
     residual,
 )
-from physfuse.inference.smoother import Factorisation, eliminate
-from physfuse.inference.state import StateLayout
+from .smoother import Factorisation, eliminate
+from .state import StateLayout
 
 LAI_CEILING = 10.0  # m2 m-2; above it a soft penalty
 LAI_CEILING_SD = 0.5  # m2 m-2
@@ -395,7 +395,10 @@ def iterate(
         before = total_cost(problem, state, state.weights, state.frozen)
         after = total_cost(problem, candidate, state.weights, state.frozen)
         better = step.positive & (after <= before + 0.1 * options.tolerance)
-        done = better & (squared < options.tolerance)
+        # Damping shortens the step: (1 + mu) undoes that where the prior rules. A fall of the cost
+        # beyond the tolerance says that weights are still changing.
+        settled = before - after < options.tolerance
+        done = better & settled & (squared * (1 + mu) < options.tolerance)
         if trace is not None:
             trace(iteration, squared)
         old, state = state, _choose(better, candidate, state)

@@ -6,8 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from physfuse.inference.gauss_newton import Problem
-from physfuse.inference.likelihood import Stream
+from .gauss_newton import Problem
+from .likelihood import Stream
 
 MEMORY = 15.0  # days after which a guess has lost weight by a factor e
 PRIOR_WEIGHT = 0.1  # weight of the prior median against one clear acquisition
@@ -74,7 +74,8 @@ def _contrast(stream: Stream) -> tuple[Tensor, Tensor]:
     certain = (stream.valid[..., red] & stream.valid[..., near]) * stream.clear
     ndvi = (nir - r) / (nir + r).clamp(min=1e-3)
     cover = ((ndvi - SOIL_NDVI) / (FULL_NDVI - SOIL_NDVI)).clamp(0.03, 0.95)
-    return -2 * torch.log1p(-cover), certain
+    guess = -2 * torch.log1p(-cover)
+    return torch.where(certain > 0, guess, torch.zeros_like(guess)), certain
 
 
 def _from_lai(problem: Problem, lai: Tensor) -> tuple[Tensor, Tensor]:

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from physfuse.inference.operators import Operator
+from .operators import Operator
 
 STUDENT_NU = 4.0
 _LOG_STUDENT = (

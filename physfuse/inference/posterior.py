@@ -12,16 +12,17 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from physfuse.inference.dynamics import Bridge, bridge, prior_blocks
-from physfuse.inference.gauss_newton import (
+from physfuse.radiative.errors import unknown_name
+
+from .dynamics import Bridge, bridge, prior_blocks
+from .gauss_newton import (
     Problem,
     Solution,
     newton_step,
     sensor_scale,
 )
-from physfuse.inference.smoother import Marginals, marginals
-from physfuse.inference.state import STATE_TABLE, StateLayout, Variable
-from physfuse.radiative.errors import unknown_name
+from .smoother import Marginals, marginals
+from .state import STATE_TABLE, StateLayout, Variable
 
 _SHARE_STEP = 1e-4
 CHUNK_DAYS = 32  # days whose full blocks are in memory at once

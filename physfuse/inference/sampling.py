@@ -6,9 +6,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from physfuse.inference.dynamics import Transitions
-from physfuse.inference.gauss_newton import Problem, evaluate
-from physfuse.inference.likelihood import STUDENT_NU, Stream, freeze, local_state
+from .dynamics import Transitions
+from .gauss_newton import Problem, evaluate
+from .likelihood import STUDENT_NU, Stream, freeze, local_state
 
 
 def draw_prior(

@@ -7,6 +7,7 @@ the whole run. Users change the table, not the code: see :func:`state_table`.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -15,8 +16,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from physfuse.inference.transforms import Identity, Log, Logit, Softplus, Transform
 from physfuse.radiative.errors import DomainError, unknown_name
+
+from .transforms import Identity, Log, Logit, Softplus, Transform
 
 Sensor = Literal["optical", "radar"]
 BOTH: tuple[Sensor, ...] = ("optical", "radar")
@@ -202,7 +204,8 @@ def state_table(
     UnknownNameError
         If a name is not in the table or a field is not one of a variable's.
     DomainError
-        If the median and range of a row are not ordered or leave the transform's domain.
+        If the median and range of a row are not ordered or leave the transform's domain, or a
+        time scale is not above 0 and finite.
     """
     changes = dict(changes or {})
     names = [row.name for row in table]
@@ -227,7 +230,7 @@ def _check_row(row: Variable) -> None:
     if isinstance(row.dynamics, Fixed):
         return
     try:
-        ordered = row.q05 < row.median < row.q95 and row.prior_sd > 0
+        ordered = row.q05 < row.median < row.q95 and 0 < row.prior_sd < math.inf
         row.transform.inverse(row.median)
     except (ValueError, ZeroDivisionError, OverflowError):
         ordered = False
@@ -236,6 +239,11 @@ def _check_row(row: Variable) -> None:
             f"state variable {row.name!r} has prior median {row.median} and 90 % range "
             f"{row.q05} to {row.q95}: these must rise and lie inside the domain of "
             f"{row.transform}"
+        )
+    if isinstance(row.dynamics, Varying) and not 0 < row.dynamics.timescale < math.inf:
+        raise DomainError(
+            f"state variable {row.name!r} has a time scale of {row.dynamics.timescale} days: "
+            "it must be above 0 and finite; make the variable Constant if it does not change"
         )
 
 

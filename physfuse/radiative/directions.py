@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from typing import NamedTuple
 
@@ -159,7 +158,6 @@ def canopy_geometry(
     return CanopyGeometry(*(value.to(lidf.dtype) for value in (*coefficients, dso)))
 
 
-@functools.cache
 def _legendre() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Depths and weights on 0-1, denser at the top: Gauss-Legendre in the depth's cube root."""
     node, weight = np.polynomial.legendre.leggauss(_NODES)
@@ -167,13 +165,17 @@ def _legendre() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     return root**3, 1.5 * weight * root**2
 
 
-@functools.cache
 def _classical_series() -> NDArray[np.float64]:
     """Powers 0 to 3 of alf in -log(1 - u + u e^-alf) / alf at u = 0, 1/20, ... 1."""
     u = np.arange(_STEPS + 1) / _STEPS
     spread = u * (1.0 - u)
     third = spread * (1.0 - 2.0 * u) / 6.0
     return np.stack([u, -spread / 2.0, third, -spread * (1.0 - 6.0 * spread) / 24.0])
+
+
+_LEGENDRE_DEPTH, _LEGENDRE_WEIGHT = _legendre()
+_CLASSICAL_SERIES = _classical_series()
+_BOTTOM = np.ones(1)
 
 
 class _Correlation(NamedTuple):
@@ -264,18 +266,17 @@ def hotspot(
     correlation = _correlation(ks + ko, dso, hspot)
     extinction = (lai * (ks + ko))[..., None]
     shared = (lai * torch.sqrt(ks * ko))[..., None]
-    parted_below = _parted(correlation, np.ones(1))
+    parted_below = _parted(correlation, _BOTTOM)
     if method == "gauss_legendre":
-        nodes, weights = _legendre()
-        depth, weight = torch.as_tensor(nodes).to(lai), torch.as_tensor(weights).to(lai)
-        gap = torch.exp(shared * _parted(correlation, nodes) - extinction * depth)
+        depth = torch.as_tensor(_LEGENDRE_DEPTH).to(lai)
+        gap = torch.exp(shared * _parted(correlation, _LEGENDRE_DEPTH) - extinction * depth)
         below = torch.exp(shared * parted_below - extinction)[..., 0]
-        return below.to(dtype), (gap @ weight).to(dtype)
+        return below.to(dtype), (gap @ torch.as_tensor(_LEGENDRE_WEIGHT).to(lai)).to(dtype)
     part = torch.arange(_STEPS + 1, dtype=lai.dtype, device=lai.device) / _STEPS
     whole = -torch.expm1(-correlation.rate)
     inner = -torch.log1p(-part[:-1] * whole) * correlation.inverse
     last = torch.ones_like(inner[..., :1])
-    depth = correlation.either(torch.cat([inner, last], dim=-1), _classical_series())
+    depth = correlation.either(torch.cat([inner, last], dim=-1), _CLASSICAL_SERIES)
     exponent = shared * parted_below * part - extinction * depth
     gap = torch.exp(exponent)
     mean = log_mean(gap[..., :-1], gap[..., 1:], exponent[..., :-1] - exponent[..., 1:])

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.autograd import Function
 
 from ._arguments import Numeric, tensors
+from ._numerics import chosen, is_below
 
 _SPLIT = 2.0
 _SMALLEST = 1e-12
@@ -112,9 +113,9 @@ def _orders_3_and_2(k: Tensor) -> tuple[Tensor, Tensor]:
     e2_small = decay - k * (_polynomial(small - 1.0, table.low) - torch.log(small))
     large = k.clamp_min(_SPLIT)
     twice_e3_large = _scaled_large(large, table) * decay
-    is_small = k < _SPLIT
-    twice_e3 = torch.where(is_small, decay - k * e2_small, twice_e3_large)
-    twice_e2 = 2.0 * torch.where(is_small, e2_small, (decay - twice_e3_large) / large)
+    is_small = is_below(k, _SPLIT)
+    twice_e3 = chosen(is_small, decay - k * e2_small, twice_e3_large)
+    twice_e2 = 2.0 * chosen(is_small, e2_small, (decay - twice_e3_large) / large)
     return twice_e3, twice_e2
 
 
@@ -125,7 +126,7 @@ def _order_1(k: Tensor) -> Tensor:
     e1_small = _polynomial(small - 1.0, table.low) - torch.log(small)
     large = k.clamp_min(_SPLIT)
     factor = (1.0 - (1.0 - _scaled_large(large, table)) / large) / large
-    return 2.0 * torch.where(k < _SPLIT, e1_small, torch.exp(-k) * factor)
+    return 2.0 * chosen(is_below(k, _SPLIT), e1_small, torch.exp(-k) * factor)
 
 
 def _scaled_large(k: Tensor, table: _Coefficients) -> Tensor:
@@ -156,10 +157,20 @@ class _Curvature(Function):
         (k,) = ctx.saved_tensors
         return grad_outputs[0] * _Curvature._slope(k)
 
+
+class _CurvatureBothModes(_Curvature):
+    """The same with forward mode, which torch.compile cannot trace."""
+
     @staticmethod
     def jvp(ctx: Any, *tangents: Tensor) -> Tensor:
         (k,) = ctx.saved_tensors
         return tangents[0] * _Curvature._slope(k)
+
+
+def _curvature(k: Tensor) -> Tensor:
+    function = _Curvature if torch.compiler.is_compiling() else _CurvatureBothModes
+    value: Tensor = function.apply(k)  # type: ignore[no-untyped-call]
+    return value
 
 
 class _Transmissivity(Function):
@@ -184,14 +195,18 @@ class _Transmissivity(Function):
         grad_tau, grad_slope = grad_outputs
         total = None if grad_tau is None else grad_tau * slope
         if grad_slope is not None:
-            part = grad_slope * _Curvature.apply(k)  # type: ignore[no-untyped-call]
+            part = grad_slope * _curvature(k)
             total = part if total is None else total + part
         return total
+
+
+class _TransmissivityBothModes(_Transmissivity):
+    """The same with forward mode, which torch.compile cannot trace."""
 
     @staticmethod
     def jvp(ctx: Any, *tangents: Tensor) -> tuple[Tensor, Tensor]:
         k, slope = ctx.saved_tensors
-        return tangents[0] * slope, tangents[0] * _Curvature.apply(k)  # type: ignore[no-untyped-call]
+        return tangents[0] * slope, tangents[0] * _curvature(k)
 
 
 def leaf_transmissivity(k: Numeric) -> Float[Tensor, "*#batch"]:
@@ -226,5 +241,6 @@ def leaf_transmissivity(k: Numeric) -> Float[Tensor, "*#batch"]:
     tensor(1.)
     """
     (k,) = tensors(k)
-    tau: Tensor = _Transmissivity.apply(k)[0]  # type: ignore[no-untyped-call]
+    function = _Transmissivity if torch.compiler.is_compiling() else _TransmissivityBothModes
+    tau: Tensor = function.apply(k)[0]  # type: ignore[no-untyped-call]
     return tau

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ._arguments import Numeric, broadcast, tensors
+from ._numerics import chosen, is_below
 from .errors import DomainError, unknown_name
 from .expint import leaf_transmissivity
 
@@ -338,8 +339,8 @@ def plate_model(
     decay = torch.exp(-m * torch.log1p((absorbed * lower + root) * half_over_t))
     half_decay_sq = 0.5 * decay * decay
     y_sq = root_sq * half_over_t * half_over_t
-    sine = torch.where(
-        y_sq < _NEAR,
+    sine = chosen(
+        is_below(y_sq, _NEAR),
         decay * half_over_t * _multiple_angle(m, y_sq.clamp_max(_NEAR)),
         (0.5 - half_decay_sq) / root,
     )

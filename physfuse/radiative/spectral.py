@@ -22,7 +22,7 @@ from torch import Tensor
 from .errors import DomainError, UnknownNameError, unknown_name
 
 PLATFORMS: tuple[str, ...] = ("Sentinel-2A", "Sentinel-2B")
-"""Satellites whose bands have a quadrature: one table each, their B05 differ by up to 0.02."""
+"""Satellites whose bands have a quadrature: one table each, for their B06 differ by up to 0.016."""
 
 LAND_BANDS: tuple[str, ...] = (
     *("B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B11", "B12"),
@@ -185,7 +185,9 @@ def virtual_bands(
     hemispherical spectrum of ASTM G173-03, air mass 1.5 [1]_, the same for direct and diffuse
     light. Averages of what a canopy absorbs and of what it reflects, soil below included, in direct
     and in diffuse light, all come from the one set of weights. ``SW`` ends where the optical tables
-    do: 400-2500 nm hold 95 % of the energy of that spectrum.
+    do: 400-2500 nm hold 95 % of the energy of that spectrum. A clear sky alone is bluer: weighed by
+    the sky light of the PROSAIL distribution, the fAPAR in diffuse light moves by 0.002 on average
+    and 0.02 at most, the shortwave absorption in diffuse light by 0.07 and 0.16.
 
     References
     ----------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import math
 import sys
+from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
 
@@ -53,7 +54,7 @@ def test_crps_is_its_integral(scores, median, q05, q95, truth):
             high,
             epsabs=1e-11,
         )[0]
-        for low, high in zip(edges[:-1], edges[1:], strict=True)
+        for low, high in pairwise(edges)
     ]
     found = scores.crps(scores.split_normal(median, q05, q95), truth)
     assert found == pytest.approx(sum(parts), abs=1e-8)

@@ -507,3 +507,91 @@ class LinearOperator:
         """Channels and the matrix."""
         jacobian = self.matrix.expand(len(values), *self.matrix.shape)
         return Linearisation(self.predict(values, geometry), jacobian)
+
+
+# --- the model, written anew --------------------------------------------------------------------
+
+
+def channels_of(problem: Problem, made: Stream, local: Tensor, gain: Tensor) -> Tensor:
+    """Channels of a stream with offset and misfit, differentiable by (x_t, c).
+
+    Parameters
+    ----------
+    local : Tensor, shape (P, A, m + n)
+        Deviations at each acquisition.
+    gain : Tensor, shape (P, A, C)
+        Misfit gain, held fixed.
+
+    Returns
+    -------
+    Tensor, shape (P, A, C)
+    """
+    layout = problem.layout
+    mean = torch.cat([layout.prior_mean_x(), layout.prior_mean_c()])
+    fixed = torch.tensor([v.median for v in layout.fixed], dtype=DOUBLE)
+    u = local + mean
+    values = []
+    for i, name in enumerate(made.operator.inputs):
+        variable = layout.variable(name)
+        assert variable is not None
+        column = made.columns[..., i]
+        free = torch.gather(u, -1, column.clamp(max=len(mean) - 1)[..., None])[..., 0]
+        known = torch.cat([fixed, fixed.new_zeros(1)])[(column - len(mean)).clamp(min=0)]
+        values.append(torch.where(column < len(mean), variable.transform.value(free), known))
+    flat = torch.stack(values, -1).flatten(0, 1)
+    out = made.operator.predict(flat, made.geometry.flatten()).view(made.observed.shape).to(DOUBLE)
+    for c in range(out.shape[-1]):
+        bias = torch.zeros_like(out)
+        if made.misfit[c] >= 0:
+            bias[..., c] = 1.0
+            out = out + bias * gain * local[..., made.misfit[c]][..., None]
+    known = made.offset >= 0
+    return out + torch.gather(local, -1, made.offset.clamp(min=0)) * known
+
+
+def local_of(made: Stream, x: Tensor, c: Tensor) -> Tensor:
+    """(x_t, c) at each acquisition, pixel by pixel."""
+    rows = [
+        torch.cat([x[made.knot[p], p], c[p].expand(made.knot.shape[1], -1)], -1)
+        for p in range(c.shape[0])
+    ]
+    return torch.stack(rows)
+
+
+def model_cost(
+    problem: Problem,
+    x: Tensor,
+    c: Tensor,
+    precision: Tensor,
+    frozen: Sequence[tuple[Tensor, Tensor]],
+) -> Tensor:
+    """Negative log posterior of each pixel up to a constant, differentiable by (x, c).
+
+    Parameters
+    ----------
+    precision : Tensor, shape (P, K m, K m)
+        Prior precision of x.
+    frozen : sequence of (sd, gain)
+        Of each stream.
+    """
+    flat = x.transpose(0, 1).flatten(1)
+    total = 0.5 * torch.einsum("pi,pij,pj->p", flat, precision, flat)
+    total = total + 0.5 * (c / problem.layout.prior_sd_c()).square().sum(-1)
+    student = torch.distributions.StudentT(torch.tensor(4.0, dtype=DOUBLE))
+    for made, (sd, gain) in zip(problem.streams, frozen, strict=True):
+        off = made.observed - channels_of(problem, made, local_of(made, x, c), gain)
+        density = student.log_prob(off / sd) - sd.log()
+        log_clear = torch.where(made.valid, density, torch.zeros_like(density)).sum(-1)
+        if made.sensor == "optical":
+            cloud = torch.distributions.Normal(0.4, 0.3).log_prob(torch.nan_to_num(made.observed))
+            log_cloud = torch.where(made.valid, cloud, torch.zeros_like(cloud)).sum(-1)
+            log_clear = torch.logaddexp(
+                made.clear.log() + log_clear, torch.log1p(-made.clear) + log_cloud
+            )
+        seen = made.valid.any(-1)
+        total = total - torch.where(seen, log_clear, torch.zeros_like(log_clear)).sum(-1)
+    at, lai = problem.layout.component_of("lai"), problem.layout.variable("lai")
+    if at is not None and lai is not None:
+        excess = (lai.transform.value(x[..., at] + lai.prior_mean) - 10.0).clamp(min=0) / 0.5
+        total = total + 0.5 * excess.square().sum(0)
+    return total

@@ -165,6 +165,12 @@ def test_a_prior_that_reaches_the_end_of_a_logit_is_refused(name: str, q95: floa
         state_table({name: {"q95": q95}})
 
 
+@pytest.mark.parametrize("timescale", [0.0, -5.0, float("nan"), float("inf")])
+def test_a_time_scale_without_meaning_is_refused(timescale: float):
+    with pytest.raises(DomainError, match=r"'cab'.*time scale"):
+        state_table({"cab": {"dynamics": Varying("ou", timescale)}})
+
+
 def test_layout_gives_two_components_to_matern_and_one_to_ou():
     rows = [row(n) for n in ("cab", "lai", "soil_moisture", "n", "roughness", "hspot")]
     layout = state_layout(rows)

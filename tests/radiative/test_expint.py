@@ -9,6 +9,9 @@ from torch import Tensor
 
 from physfuse.radiative.expint import leaf_transmissivity
 
+# torch's forward mode itself uses a part of torch that is deprecated.
+pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.script")
+
 # Logarithmic over the stated range, and both sides of the value where the two formulas meet.
 ABSORPTION = [*(10.0 ** (i / 5.0) for i in range(-60, 11)), 1.999999, 2.0, 2.000001]
 

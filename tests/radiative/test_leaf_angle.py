@@ -11,6 +11,9 @@ from hypothesis import strategies as st
 
 from physfuse.radiative.leaf_angle import LEAF_INCLINATIONS, campbell, campbell_jacobian
 
+# torch's forward mode itself uses a part of torch that is deprecated.
+pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.script")
+
 SPHERE = 58.4351034
 """Average leaf angle at which the ellipsoid is a sphere. [degree]"""
 

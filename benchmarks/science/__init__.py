@@ -1,0 +1,1 @@
+"""Science benchmarks: accuracy, coverage and sharpness on fixed data with fixed seeds."""

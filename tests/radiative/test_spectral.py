@@ -1,0 +1,400 @@
+"""Band quadrature: what its table claims, against the full spectral response."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+from collections.abc import Callable
+from pathlib import Path
+
+import netCDF4
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from torch import Tensor
+
+from physfuse.radiative.errors import DomainError, UnknownNameError
+from physfuse.radiative.leaf_angle import campbell
+from physfuse.radiative.prosail import prosail
+from physfuse.radiative.prospect import leaf_spectra, prospect_d
+from physfuse.radiative.sail import canopy_energy, canopy_geometry
+from physfuse.radiative.soil_reflectance import soil_reflectance, soil_spectra
+from physfuse.radiative.spectral import (
+    LAND_BANDS,
+    PLATFORMS,
+    BandQuadrature,
+    band_average,
+    band_quadrature,
+    bands_of,
+    quadrature_matrix,
+    virtual_bands,
+)
+
+Array = NDArray[np.float64]
+
+# Centre wavelengths and widths [nm] as ESA publishes them for the MSI (S2-SRF document).
+ALL_BANDS = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B11", "B12")
+CENTRES = {
+    "Sentinel-2A": (
+        *(442.7, 492.4, 559.8, 664.6, 704.1, 740.5, 782.8, 832.8, 864.7, 945.1, 1613.7, 2202.4),
+    ),
+    "Sentinel-2B": (
+        *(442.2, 492.1, 559.0, 664.9, 703.8, 739.1, 779.7, 832.9, 864.0, 943.2, 1610.4, 2185.7),
+    ),
+}
+WIDTHS = (21, 66, 36, 31, 16, 15, 20, 106, 22, 21, 94, 185)
+
+LEAF = ("n", "cab", "car", "ant", "cbrown", "cw", "cm")
+CANOPY = ("lai", "ala", "hspot", "tts", "tto", "psi")
+SOIL = (
+    "soil_brightness",
+    *("soil_shape_1", "soil_shape_2", "soil_shape_3"),
+    *("soil_darkening", "soil_moisture"),
+)
+
+
+class Reference:
+    """Unseen canopies with band values and fluxes under the full response.
+
+    Made by scripts/make_quadrature.py; command, versions and seeds are attributes of the file.
+    Stored with steps of 2^-21, hence good to 3e-7.
+    """
+
+    def __init__(self, path: Path) -> None:
+        with netCDF4.Dataset(path) as data:
+            data.set_auto_mask(False)
+            self.attributes = {name: data.getncattr(name) for name in data.ncattrs()}
+            self.platforms = tuple(data["platform"][:])
+            self.bands = tuple(data["band"][:])
+            self.reflectance = np.asarray(data["reflectance"][:], dtype=np.float64)
+            self.fluxes = np.asarray(data["flux_fraction"][:], dtype=np.float64)
+            self.parameters = {
+                name: torch.as_tensor(np.asarray(data[name][:], dtype=np.float64))
+                for name in LEAF + CANOPY + SOIL
+            }
+
+    def of(self, names: tuple[str, ...], dtype: torch.dtype, count: int | None) -> list[Tensor]:
+        return [self.parameters[name][:count].to(dtype) for name in names]
+
+    def canopy(self, wavelength_nm: Tensor, count: int | None = None) -> Tensor:
+        """Reflectance of the canopies, shape (canopy, wavelength)."""
+        dtype = wavelength_nm.dtype
+        rsoil = soil_reflectance(*self.of(SOIL, dtype, count), soil_spectra(wavelength_nm))
+        arguments = self.of(LEAF + CANOPY, dtype, count)
+        return prosail(*arguments, rsoil, spectra=leaf_spectra(wavelength_nm))
+
+    def energy(self, wavelength_nm: Tensor) -> Tensor:
+        """The four fluxes in the order of the file, shape (flux, canopy, wavelength)."""
+        dtype = wavelength_nm.dtype
+        rsoil = soil_reflectance(*self.of(SOIL, dtype, None), soil_spectra(wavelength_nm))
+        rho, tau = prospect_d(*self.of(LEAF, dtype, None), leaf_spectra(wavelength_nm))
+        lai, ala, _, *directions = self.of(CANOPY, dtype, None)
+        geometry = canopy_geometry(campbell(ala), *directions)
+        scalars = (value[:, None] for value in (lai, geometry.ks, geometry.bf))
+        return torch.stack(canopy_energy(rho, tau, rsoil, *scalars)[:4])
+
+
+@pytest.fixture(scope="module")
+def reference(repository: Path) -> Reference:
+    return Reference(repository / "tests" / "data" / "quadrature_reference.nc")
+
+
+def every_quadrature(dtype: torch.dtype = torch.float64) -> list[BandQuadrature]:
+    sensors = [band_quadrature(name, bands_of(name), dtype=dtype) for name in PLATFORMS]
+    return [*sensors, virtual_bands(dtype=dtype)]
+
+
+# --- the table -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_weights_are_not_negative_and_sum_to_one(dtype: torch.dtype) -> None:
+    for quadrature in every_quadrature(dtype):
+        assert (quadrature.weight >= 0).all()
+        total = quadrature_matrix(quadrature).sum(0)
+        torch.testing.assert_close(
+            total, torch.ones_like(total), rtol=0, atol=4 * torch.finfo(dtype).eps
+        )
+
+
+def test_land_bands_of_sentinel_2_take_33_wavelengths() -> None:
+    for platform in PLATFORMS:
+        quadrature = band_quadrature(platform)
+        assert quadrature.bands == LAND_BANDS
+        assert quadrature.wavelength_nm.numel() == 33
+        counts = torch.bincount(quadrature.band_index)
+        assert counts.min() >= 3
+        assert counts.max() <= 4
+
+
+def test_bands_are_those_of_the_sensor() -> None:
+    assert PLATFORMS == ("Sentinel-2A", "Sentinel-2B")
+    for platform in PLATFORMS:
+        assert bands_of(platform) == ALL_BANDS
+    assert bands_of("broadband") == ("PAR", "SW")
+
+
+@pytest.mark.reference
+@pytest.mark.parametrize("platform", PLATFORMS)
+def test_nodes_lie_inside_the_published_band(platform: str) -> None:
+    quadrature = band_quadrature(platform, ALL_BANDS, dtype=torch.float64)
+    centre = torch.tensor(CENTRES[platform], dtype=torch.float64)
+    width = torch.tensor(WIDTHS, dtype=torch.float64)
+    distance = (quadrature.wavelength_nm - centre[quadrature.band_index]).abs()
+    assert (distance < 0.75 * width[quadrature.band_index]).all()
+    # The spectrum R = wavelength must give the published centre; the nodes were fitted to canopy
+    # spectra, not to this, hence a tolerance of a twentieth of the width.
+    found = band_average(quadrature.wavelength_nm, quadrature)
+    assert ((found - centre).abs() < 0.05 * width).all()
+
+
+def test_nodes_lie_where_the_response_is_positive(repository: Path) -> None:
+    with netCDF4.Dataset(repository / "physfuse/radiative/data/quadrature.nc") as data:
+        limits = {
+            (platform, band): (first, last)
+            for platform, band, first, last in zip(
+                data["platform"][:],
+                data["band"][:],
+                data["first_wavelength"][:],
+                data["last_wavelength"][:],
+                strict=True,
+            )
+        }
+    assert len(limits) == 2 * len(ALL_BANDS) + 2
+    assert limits["Sentinel-2A", "B02"] == (439.0, 533.0)
+    assert limits["broadband", "PAR"] == (400.0, 700.0)
+    for quadrature in every_quadrature():
+        for node, index in zip(quadrature.wavelength_nm, quadrature.band_index, strict=True):
+            first, last = limits[quadrature.platform, quadrature.bands[int(index)]]
+            assert first <= node <= last
+
+
+def test_table_states_its_origin_and_checksum(repository: Path) -> None:
+    with netCDF4.Dataset(repository / "physfuse/radiative/data/quadrature.nc") as data:
+        digest = hashlib.sha256()
+        for name in ("wavelength", "weight"):
+            digest.update(np.asarray(data[name][:]).astype("<f8").tobytes())
+        assert data.weights_sha256 == digest.hexdigest()
+        assert "COPE-GSEG-EOPG-TN-15-0007" in data.source_response
+        assert "ASTM G173-03" in data.source_solar_spectrum
+        for name in ("license", "command", "versions", "seed_training", "seed_unseen"):
+            assert name in data.ncattrs()
+
+
+# --- its claims ----------------------------------------------------------------------------------
+
+
+@pytest.mark.reference
+@pytest.mark.parametrize("platform", PLATFORMS)
+def test_bands_are_right_within_3e_4_on_1000_unseen_canopies(
+    reference: Reference, platform: str
+) -> None:
+    quadrature = band_quadrature(platform, reference.bands, dtype=torch.float64)
+    found = band_average(reference.canopy(quadrature.wavelength_nm), quadrature).T.numpy()
+    full = reference.reflectance[reference.platforms.index(platform)]
+    assert full.shape == (len(ALL_BANDS), 1000)
+    assert reference.attributes["seed_unseen"] != reference.attributes["seed_training"]
+    worst = np.abs(found - full).max(1)
+    assert worst.max() < 3e-4
+    np.testing.assert_allclose(worst, quadrature.max_error.numpy(), rtol=0, atol=1e-6)
+
+
+@pytest.mark.reference
+def test_float32_keeps_the_accuracy_of_the_bands(reference: Reference) -> None:
+    quadrature = band_quadrature("Sentinel-2A", reference.bands, dtype=torch.float32)
+    found = band_average(reference.canopy(quadrature.wavelength_nm), quadrature).T.numpy()
+    full = reference.reflectance[reference.platforms.index("Sentinel-2A")]
+    assert np.abs(found - full).max() < 3e-4
+
+
+@pytest.mark.reference
+def test_fapar_and_albedo_are_right_within_1e_3_on_1000_unseen_canopies(
+    reference: Reference,
+) -> None:
+    quadrature = virtual_bands(dtype=torch.float64)
+    found = band_average(reference.energy(quadrature.wavelength_nm), quadrature).movedim(-1, 0)
+    error = np.abs(found.numpy() - reference.fluxes)
+    assert error.shape == (2, 4, 1000)
+    assert error.max() < 1e-3
+    np.testing.assert_allclose(error.max((1, 2)), quadrature.max_error.numpy(), rtol=0, atol=1e-6)
+
+
+@pytest.mark.reference
+def test_quadrature_beats_the_centre_wavelength(reference: Reference) -> None:
+    """The centres err up to 2e-2, and the platforms differ: each needs its own table."""
+    for row, platform in enumerate(reference.platforms):
+        centre = torch.tensor(CENTRES[platform], dtype=torch.float64)
+        naive = np.abs(reference.canopy(centre).T.numpy() - reference.reflectance[row]).max(1)
+        ours = band_quadrature(platform, reference.bands, dtype=torch.float64).max_error.numpy()
+        assert naive.max() > 1e-2
+        assert (ours < 0.2 * naive).all()
+    b06 = reference.bands.index("B06")
+    assert np.abs(reference.reflectance[0, b06] - reference.reflectance[1, b06]).max() > 1e-2
+
+
+def full_response(platform: str, band: str, wavelength: Array) -> Array:
+    """Response of sum 1 from PyPI pyrsr, which only scripts need; skips where it is absent."""
+    try:
+        package = importlib.metadata.distribution("pyrsr")
+    except importlib.metadata.PackageNotFoundError:
+        pytest.skip("pyrsr, which carries the response curves, is not installed")
+    name = band[1:].lstrip("0")
+    path = Path(str(package.locate_file(f"pyrsr/data/{platform}/MSI/band_{name}")))
+    curve = np.interp(wavelength, *np.loadtxt(path, skiprows=1, unpack=True), left=0, right=0)
+    return curve / curve.sum()
+
+
+@pytest.mark.reference
+def test_stored_band_values_are_those_of_an_independent_prosail(reference: Reference) -> None:
+    """PyPI prosail at 2101 wavelengths under the agency's curves gives what the file holds."""
+    oracle = pytest.importorskip("prosail")
+    wavelength = np.arange(400.0, 2501.0)
+    curves = {
+        platform: np.stack([full_response(platform, band, wavelength) for band in ALL_BANDS])
+        for platform in PLATFORMS
+    }
+    count = 40
+    rsoil = soil_reflectance(
+        *reference.of(SOIL, torch.float64, count), soil_spectra(dtype=torch.float64)
+    ).numpy()
+    for i in range(count):
+        p = {name: float(values[i]) for name, values in reference.parameters.items()}
+        spectrum = oracle.run_prosail(
+            *(p["n"], p["cab"], p["car"], p["cbrown"], p["cw"], p["cm"], p["lai"], p["ala"]),
+            *(p["hspot"], p["tts"], p["tto"], p["psi"]),
+            ant=p["ant"],
+            prospect_version="D",
+            rsoil0=rsoil[i],
+        )
+        for row, platform in enumerate(reference.platforms):
+            np.testing.assert_allclose(
+                curves[platform] @ spectrum, reference.reflectance[row, :, i], rtol=0, atol=1e-6
+            )
+
+
+@pytest.mark.slow
+@pytest.mark.reference
+def test_stored_band_values_are_those_of_the_full_response(reference: Reference) -> None:
+    wavelength = torch.arange(400, 2501, dtype=torch.float64)
+    spectra = reference.canopy(wavelength).numpy()
+    for row, platform in enumerate(reference.platforms):
+        for column, band in enumerate(reference.bands):
+            full = spectra @ full_response(platform, band, wavelength.numpy())
+            np.testing.assert_allclose(full, reference.reflectance[row, column], rtol=0, atol=1e-6)
+
+
+# --- the functions -------------------------------------------------------------------------------
+
+
+def test_bands_come_in_the_order_asked_for() -> None:
+    both = band_quadrature("Sentinel-2A", ["B8A", "B02"], dtype=torch.float64)
+    assert both.bands == ("B8A", "B02")
+    alone = band_quadrature("Sentinel-2A", ["B02"], dtype=torch.float64)
+    torch.testing.assert_close(both.wavelength_nm[both.band_index == 1], alone.wavelength_nm)
+    torch.testing.assert_close(both.weight[both.band_index == 1], alone.weight)
+    torch.testing.assert_close(both.max_error[1:], alone.max_error)
+
+
+def test_one_name_is_one_band() -> None:
+    assert band_quadrature("Sentinel-2B", "B04").bands == ("B04",)
+
+
+def test_platforms_have_tables_of_their_own() -> None:
+    a, b = (band_quadrature(name, ["B12"]).wavelength_nm for name in PLATFORMS)
+    assert not torch.equal(a, b)
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [("B8", "B08"), ("8A", "B8A"), ("b04", "B04"), ("B2", "B02"), ("B08A", "B8A"), ("11", "B11")],
+)
+def test_other_spellings_of_a_band_are_an_error_with_the_right_hint(name: str, meant: str) -> None:
+    with pytest.raises(UnknownNameError, match=rf"'{name}' is not .*did you mean '{meant}'"):
+        band_quadrature("Sentinel-2A", ["B02", name])
+
+
+@pytest.mark.parametrize("name", ["B10", "B13", "B9A"])
+def test_a_band_that_does_not_exist_gets_no_wrong_hint(name: str) -> None:
+    with pytest.raises(UnknownNameError, match=r"known: B01, B02, .*B12$"):
+        band_quadrature("Sentinel-2A", [name])
+
+
+@pytest.mark.parametrize("call", [band_quadrature, bands_of])
+def test_unknown_platform_names_the_known_ones(call: Callable[[str], object]) -> None:
+    message = "'S2A' is not a known optical platform; known: Sentinel-2A, Sentinel-2B"
+    with pytest.raises(UnknownNameError, match=message):
+        call("S2A")
+
+
+@given(
+    st.lists(st.floats(0.0, 1.0, width=32), min_size=33, max_size=33),
+    st.sampled_from(PLATFORMS),
+)
+def test_band_values_stay_within_the_spectrum(values: list[float], platform: str) -> None:
+    quadrature = band_quadrature(platform, dtype=torch.float64)
+    spectrum = torch.tensor(values, dtype=torch.float64)
+    found = band_average(spectrum, quadrature)
+    for i in range(len(quadrature.bands)):
+        own = spectrum[quadrature.band_index == i]
+        assert own.min() - 1e-15 <= found[i] <= own.max() + 1e-15
+
+
+def test_constant_spectrum_keeps_its_value_and_batch_equals_loop() -> None:
+    quadrature = band_quadrature(dtype=torch.float64)
+    generator = torch.Generator().manual_seed(0)
+    spectra = torch.rand(2, 5, 33, generator=generator, dtype=torch.float64)
+    found = band_average(spectra, quadrature)
+    assert found.shape == (2, 5, 10)
+    loop = torch.stack([band_average(s, quadrature) for s in spectra.reshape(-1, 33)])
+    torch.testing.assert_close(found.reshape(-1, 10), loop)
+    flat = band_average(torch.full((33,), 0.3, dtype=torch.float64), quadrature)
+    torch.testing.assert_close(flat, torch.full((10,), 0.3, dtype=torch.float64))
+
+
+def test_band_average_follows_the_dtype_of_the_spectra() -> None:
+    quadrature = band_quadrature(dtype=torch.float64)
+    assert band_average(torch.ones(33), quadrature).dtype == torch.float32
+
+
+def test_gradient_of_a_band_is_the_weight() -> None:
+    quadrature = band_quadrature(dtype=torch.float64)
+    spectrum = torch.full((33,), 0.2, dtype=torch.float64)
+    jacobian = torch.func.jacrev(lambda s: band_average(s, quadrature))(spectrum)
+    torch.testing.assert_close(jacobian, quadrature_matrix(quadrature).T)
+
+
+def test_wrong_number_of_wavelengths_is_an_error() -> None:
+    with pytest.raises(DomainError, match=r"2101 wavelengths .* 33 nodes"):
+        band_average(torch.ones(2101), band_quadrature())
+
+
+def test_quadratures_are_kept_and_usable_wherever_they_were_first_asked_for() -> None:
+    """Kept tensors must not carry the mode or the transform of their first use."""
+    bands = ["B03", "B05", "B07"]
+    with torch.inference_mode():
+        first = band_quadrature("Sentinel-2A", bands)
+    assert band_quadrature("Sentinel-2A", tuple(bands)) is first
+    assert band_quadrature("Sentinel-2A", bands, dtype=torch.float64) is not first
+    spectrum = torch.full((first.weight.numel(),), 0.2, requires_grad=True)
+    band_average(spectrum, first).sum().backward()
+    torch.testing.assert_close(spectrum.grad, first.weight)
+
+    def value(scale: Tensor) -> Tensor:
+        quadrature = band_quadrature("Sentinel-2B", bands)
+        return (band_average(scale * quadrature.wavelength_nm, quadrature) ** 2).sum()
+
+    inside = torch.func.grad(torch.func.grad(value))(torch.tensor(1.0))
+    after = torch.func.grad(torch.func.grad(value))(torch.tensor(1.0))
+    torch.testing.assert_close(inside, after)
+    kept = band_quadrature("Sentinel-2B", bands)
+    assert not torch._C._functorch.is_functorch_wrapped_tensor(kept.weight)
+
+
+@pytest.mark.gpu
+def test_quadrature_on_the_device_that_was_asked_for() -> None:
+    quadrature = band_quadrature(device="cuda")
+    spectrum = torch.full((33,), 0.4, device="cuda")
+    torch.testing.assert_close(band_average(spectrum, quadrature).cpu(), torch.full((10,), 0.4))
