@@ -164,7 +164,7 @@ def _states(
 ) -> tuple[dict[str, Tensor], Tensor]:
     """Draws of some variables on one day: values by name (S, P), and all of them (S, P, q)."""
     when = torch.tensor([float(day)], dtype=torch.float64)
-    mean, covariance = posterior.joint(names, when)
+    mean, covariance = posterior.joint(names, when, widened=False)
     mean, covariance = mean[0], covariance[0]
     eye = torch.eye(len(names), dtype=torch.float64)
     root = torch.linalg.cholesky(covariance + 1e-10 * eye)

@@ -9,6 +9,7 @@ retrieval all the same.
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,6 +24,7 @@ from physfuse.inference.gauss_newton import Problem, Status, iterate, merge
 from physfuse.inference.initial import RESTART_LAI, constant_start, first_guess
 from physfuse.inference.posterior import Posterior, posterior
 from physfuse.inference.sampling import draw_prior, observe
+from physfuse.inference.spread import TABLE, spread_group
 from physfuse.inference.state import STATE_TABLE, Variable, Varying, state_table
 from physfuse.run import STEP_LIMIT, Run, build_problem, plan_run
 
@@ -46,6 +48,7 @@ class Part(NamedTuple):
     n_radar: int
     jumps: bool
     seed: int
+    widened: bool = True
 
 
 class Answer(NamedTuple):
@@ -56,14 +59,14 @@ class Answer(NamedTuple):
     varying : dict of str to ndarray, shape (knot, pixel)
     constant : dict of str to ndarray, shape (1, pixel)
         (posterior mean - truth) / posterior standard deviation, unconstrained.
-    narrowed : dict of str to float
-        Mean posterior over prior variance.
+    narrowed : dict of str to ndarray
+        Posterior over prior variance, of the same shapes.
     iterations, unconverged : ndarray, shape (pixel,)
     """
 
     varying: dict[str, np.ndarray]
     constant: dict[str, np.ndarray]
-    narrowed: dict[str, float]
+    narrowed: dict[str, np.ndarray]
     iterations: np.ndarray
     unconverged: np.ndarray
 
@@ -150,20 +153,42 @@ def draw_and_retrieve(part: Part) -> Answer:
     x, c = draw_prior(problem.transitions, layout.prior_sd_c(), part.n_pixels, generator)
     problem = observe(problem, x, c, generator)
     full, iterations, failed = retrieved(run, problem)
-    x_variance = full.covariance.xx.diagonal(dim1=-2, dim2=-1)
-    c_variance = full.covariance.cc.diagonal(dim1=-2, dim2=-1)
-    z_x = (full.x_mean - layout.prior_mean_x() - x) / x_variance.sqrt()
-    z_c = (full.c_mean - layout.prior_mean_c() - c) / c_variance.sqrt()
-    x_share = (x_variance / layout.prior_sd_x() ** 2).mean((0, 1))
-    c_share = (c_variance / layout.prior_sd_c() ** 2).mean(0)
+    knots = torch.from_numpy(run.knot_days).to(torch.float64)
     varying, constant, narrowed = {}, {}, {}
-    for variable, at in zip(layout.varying, layout.component, strict=True):
-        varying[variable.name] = z_x[..., at].numpy()
-        narrowed[variable.name] = float(x_share[at])
-    for at, slot in enumerate(layout.constants):
-        constant[slot.variable.name] = z_c[:, at][None].numpy()
-        narrowed[slot.variable.name] = float(c_share[at])
+    groups = (
+        (varying, [v.name for v in layout.varying], knots, x[..., list(layout.component)]),
+        (constant, [s.variable.name for s in layout.constants], knots[:1], c[None]),
+    )
+    for found, names, day, truth in groups:
+        prior_mean = truth.new_tensor([full.row(name).prior_mean for name in names])
+        prior_sd = truth.new_tensor([full.row(name).prior_sd for name in names])
+        mean, variance = full.marginal(names, day, widened=part.widened)
+        z = (mean - prior_mean - truth) / variance.sqrt()
+        share = variance / prior_sd**2
+        for i, name in enumerate(names):
+            found[name] = z[..., i].numpy()
+            narrowed[name] = share[..., i].numpy()
     return Answer(varying, constant, narrowed, iterations, failed)
+
+
+def fitted_spread(answers: list[Answer]) -> dict[str, float]:
+    """Factor of each group of variables at which 90 % intervals hold 90 % of the truth."""
+    pooled: dict[str, list[np.ndarray]] = {}
+    for answer in answers:
+        for name, z in {**answer.varying, **answer.constant}.items():
+            pair = np.stack([z.ravel(), answer.narrowed[name].ravel()])
+            pooled.setdefault(spread_group(name), []).append(pair)
+    factors = {}
+    for group, pairs in pooled.items():
+        z, share = np.concatenate(pairs, 1)
+        low, high = 1.0, 6.0
+        for _ in range(40):
+            middle = (low + high) / 2
+            factor = np.sqrt(1 + (middle**2 - 1) * (1 - share).clip(0, 1))
+            inside = (np.abs(z) < NORMAL_95 * factor).mean()
+            low, high = (middle, high) if inside < 0.9 else (low, middle)
+        factors[group] = round((low + high) / 2, 3)
+    return factors
 
 
 def rows(answers: list[Answer], kind: str) -> list[dict[str, Any]]:
@@ -184,7 +209,7 @@ def rows(answers: list[Answer], kind: str) -> list[dict[str, Any]]:
                 "coverage_50": half,
                 "rms_z": float(np.sqrt((z**2).mean())),
                 "median_z": float(np.median(z)),
-                "posterior_variance": float(np.mean([a.narrowed[name] for a in answers])),
+                "posterior_variance": float(np.mean([a.narrowed[name].mean() for a in answers])),
                 "ranks": bars(histogram),
                 "histogram": [round(float(h), 3) for h in histogram],
             }
@@ -230,6 +255,11 @@ def main() -> None:
     arguments.add_argument(
         "--jumps", action="store_true", help="heavy-tailed innovations in the retrieval"
     )
+    arguments.add_argument(
+        "--fit-spread",
+        action="store_true",
+        help="fit and write the table of spreads",
+    )
     arguments.add_argument("--seed", type=int, default=1, help="of the draws (1)")
     arguments.add_argument("--per-job", type=int, default=64, help="pixels solved at once (64)")
     options = arguments.parse_args()
@@ -240,10 +270,28 @@ def main() -> None:
         for first in range(0, options.pixels, options.per_job)
     ]
     parts = [
-        Part(size, options.optical, options.radar, options.jumps, options.seed + 1000 * i)
+        Part(
+            size,
+            options.optical,
+            options.radar,
+            options.jumps,
+            options.seed + 1000 * i,
+            not options.fit_spread,
+        )
         for i, size in enumerate(sizes)
     ]
     answers = spread(draw_and_retrieve, parts, options.processes)
+    if options.fit_spread:
+        factors = fitted_spread(answers)
+        command = (
+            f"python -m benchmarks.science.own_prior --fit-spread --pixels {options.pixels} "
+            f"--optical {options.optical} --radar {options.radar} --seed {options.seed}"
+            + (" --jumps" if options.jumps else "")
+        )
+        text = json.dumps({"command": command, "factors": factors}, indent=1)
+        Path(str(TABLE)).write_text(text + "\n")
+        print(text)
+        return
     iterations = np.concatenate([answer.iterations for answer in answers])
     failed = np.concatenate([answer.unconverged for answer in answers])
     record.value("mean_iterations", float(iterations.mean()), "mean iterations")

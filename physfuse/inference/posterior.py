@@ -22,6 +22,7 @@ from .gauss_newton import (
     sensor_scale,
 )
 from .smoother import Marginals, marginals
+from .spread import widening
 from .state import STATE_TABLE, StateLayout, Variable
 
 _SHARE_STEP = 1e-4
@@ -75,7 +76,7 @@ class Posterior:
         return found
 
     def joint(
-        self, names: Sequence[str], day: Float[Tensor, " days"]
+        self, names: Sequence[str], day: Float[Tensor, " days"], *, widened: bool = True
     ) -> tuple[Float[Tensor, "days pixels q"], Float[Tensor, "days pixels q q"]]:
         """Joint posterior of some variables on some days, in the unconstrained space.
 
@@ -85,6 +86,10 @@ class Posterior:
             Varying, constant or unseen variables; what no sensor saw keeps its prior.
         day : Tensor, shape (D,)
             Within the first and last knot. [day]
+        widened : bool
+            Apply the factors of :mod:`physfuse.inference.spread`. Without them the covariance is
+            the Gaussian's at the optimum, which keeps sums that the data fix (what a sensor would
+            see) as narrow as they are.
 
         Returns
         -------
@@ -96,10 +101,15 @@ class Posterior:
         parts = [self._joint_season(names, day[season == s], int(s)) for s in season.unique()]
         order = torch.argsort(torch.cat([(season == s).nonzero()[:, 0] for s in season.unique()]))
         mean, covariance = (torch.cat([p[i] for p in parts])[order] for i in (0, 1))
+        if widened:
+            prior = covariance.new_tensor([self.row(name).prior_sd ** 2 for name in names])
+            share = covariance.diagonal(dim1=-2, dim2=-1) / prior
+            factor = widening(list(names), share)
+            covariance = covariance * factor[..., :, None] * factor[..., None, :]
         return mean, covariance
 
     def marginal(
-        self, names: Sequence[str], day: Float[Tensor, " days"]
+        self, names: Sequence[str], day: Float[Tensor, " days"], *, widened: bool = True
     ) -> tuple[Float[Tensor, "days pixels q"], Float[Tensor, "days pixels q"]]:
         """Mean and variance of some variables on some days, in the unconstrained space.
 
@@ -108,12 +118,14 @@ class Posterior:
         names : sequence of str, length q
         day : Tensor, shape (D,)
             [day]
+        widened : bool
+            As in :meth:`joint`.
 
         Returns
         -------
         mean, variance : Tensor, shape (D, P, q)
         """
-        parts = [self.joint(names, chunk) for chunk in day.split(CHUNK_DAYS)]
+        parts = [self.joint(names, chunk, widened=widened) for chunk in day.split(CHUNK_DAYS)]
         variances = [covariance.diagonal(dim1=-2, dim2=-1) for _, covariance in parts]
         return torch.cat([mean for mean, _ in parts]), torch.cat(variances)
 
@@ -320,7 +332,7 @@ def sensor_shares(
     dict
         "optical", "radar" and "prior", each of shape (D, P), non-negative, adding up to one.
     """
-    _, at_full = full.marginal(["lai"], day)
+    _, at_full = full.marginal(["lai"], day, widened=False)
     shares: dict[str, Tensor] = {}
     total = torch.zeros_like(at_full[..., 0])
     for sensor in ("optical", "radar"):
@@ -336,7 +348,7 @@ def sensor_shares(
             full.table,
             **{sensor: 1 - _SHARE_STEP},
         )
-        _, at_less = less.marginal(["lai"], day)
+        _, at_less = less.marginal(["lai"], day, widened=False)
         share = (at_less - at_full)[..., 0] / (_SHARE_STEP * at_full[..., 0])
         shares[sensor] = share.clamp(0, 1)
         total = total + shares[sensor]

@@ -209,6 +209,24 @@ class _TransmissivityBothModes(_Transmissivity):
         return tangents[0] * slope, tangents[0] * _curvature(k)
 
 
+def transmissivity_and_slope(k: Tensor) -> tuple[Tensor, Tensor]:
+    """`leaf_transmissivity` with its derivative, for those who differentiate by hand.
+
+    Parameters
+    ----------
+    k : Tensor, shape (...)
+        Absorption coefficient times thickness, 0 or more. [1]
+
+    Returns
+    -------
+    tau, slope : Tensor, shape (...)
+        2 E3(k) and -2 E2(k), unknown to autograd. [1]
+    """
+    with torch.no_grad():
+        tau, minus_slope = _orders_3_and_2(k)
+        return tau, -minus_slope
+
+
 def leaf_transmissivity(k: Numeric) -> Float[Tensor, "*#batch"]:
     """Fraction of diffuse light that a homogeneous layer transmits.
 

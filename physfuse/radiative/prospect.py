@@ -23,7 +23,8 @@ TABLE = files("physfuse.radiative") / "data" / "optical_spectra.nc"
 INCIDENCE_AT_LEAF = 40.0
 """Half-angle of the cone of light that reaches the leaf surface. [degree]"""
 
-_NEAR = 0.005
+NEAR = 0.005
+"""Below this y^2 the pile of plates is computed from a series, see `plate_model`."""
 
 
 class LeafSpectra(NamedTuple):
@@ -274,8 +275,21 @@ def absorption(
     return torch.stack(contents, dim=-1) @ specific / n[..., None]
 
 
-def _multiple_angle(order: Tensor, y_sq: Tensor) -> Tensor:
-    """sinh(order asinh y) / y by its series in y^2, for y^2 up to 0.005."""
+def multiple_angle(order: Tensor, y_sq: Tensor) -> Tensor:
+    """Continue sin(order a) / sin(a) to the hyperbolic sine, by its series in y^2.
+
+    Parameters
+    ----------
+    order : Tensor, shape (...)
+        Any number, here that of the plates less one.
+    y_sq : Tensor, shape (...)
+        Square of y, 0 to `NEAR`.
+
+    Returns
+    -------
+    Tensor, shape (...)
+        sinh(order asinh y) / y.
+    """
     order_sq = order * order
     total = 1.0 + (order_sq - 49.0) / 72.0 * y_sq
     for odd_sq, denominator in ((25.0, 42.0), (9.0, 20.0), (1.0, 6.0)):
@@ -340,8 +354,8 @@ def plate_model(
     half_decay_sq = 0.5 * decay * decay
     y_sq = root_sq * half_over_t * half_over_t
     sine = chosen(
-        is_below(y_sq, _NEAR),
-        decay * half_over_t * _multiple_angle(m, y_sq.clamp_max(_NEAR)),
+        is_below(y_sq, NEAR),
+        decay * half_over_t * multiple_angle(m, y_sq.clamp_max(NEAR)),
         (0.5 - half_decay_sq) / root,
     )
     ratio = t_first / (0.5 + half_decay_sq + (1.0 - r * r - t * t) * sine)

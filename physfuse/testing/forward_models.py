@@ -61,7 +61,7 @@ _LOSSLESS = 5e-5
 
 def _domain(*names: str, **changed: Domain) -> dict[str, Domain]:
     """Domains of arguments by name, some of them other than usual."""
-    return {name: changed.get(name, DOMAINS.get(name, Domain(0, 0, ""))) for name in names}
+    return {name: changed[name] if name in changed else DOMAINS[name] for name in names}
 
 
 @functools.cache
@@ -98,11 +98,30 @@ def _geometry(ala: Tensor, tts: Tensor, tto: Tensor, psi: Tensor) -> CanopyGeome
     return canopy_geometry(campbell(ala), tts, tto, psi)
 
 
-def _off_the_hotspot(points: Points) -> Points:
-    """Move the sensor half a degree and more away from the sun, where reflectance has its peak."""
+def _off_no_hotspot(points: Points) -> Points:
+    """Move the leaf size off nothing, where a step is not small against it."""
+    return {**points, "hspot": points["hspot"].clamp(min=0.02)}
+
+
+def _off_class_edges(points: Points) -> Points:
+    """Move directions off the edges of leaf classes.
+
+    Leaves of one class begin to be lit from below where the zenith angle is 90 degrees less their
+    inclination: 2.5, 7.5, ... degrees; there slopes change like a square root.
+    """
+    moved = dict(points)
+    for name in {"tts", "tto"} & set(points):
+        near = (torch.remainder(points[name], 5.0) - 2.5).abs() < 0.2
+        moved[name] = torch.where(near, points[name] - 0.4, points[name])
+    return moved
+
+
+def _off_kinks_of_directions(points: Points) -> Points:
+    """Move the sensor off the hotspot's peak, where it is sharp, and both off class edges."""
     tts, tto = points["tts"], points["tto"]
     aside = torch.where(tto < 35.0, tto + 1.0, tto - 1.0)
-    return {**points, "tto": torch.where((tts - tto).abs() < 0.5, aside, tto)}
+    moved = {**points, "tto": torch.where((tts - tto).abs() < 0.5, aside, tto)}
+    return _off_class_edges(_off_no_hotspot(moved) if "hspot" in moved else moved)
 
 
 def _sail_arguments(
@@ -201,7 +220,7 @@ _MODELS = (
         domain=_domain("ala", "tts", "tto", "psi"),
         outputs=CanopyGeometry._fields,
         kind="signed",
-        off_kinks=_off_the_hotspot,
+        off_kinks=_off_kinks_of_directions,
         laws=(
             *GENERAL_LAWS,
             "output_is_not_negative",
@@ -222,6 +241,7 @@ _MODELS = (
             ),
             outputs=("tsstoo", "sumint"),
             kind="fraction",
+            off_kinks=_off_no_hotspot,
             laws=(*_FRACTION_LAWS, "no_leaves_block_nothing", "gap_lies_between_its_bounds"),
         )
         for method in HOTSPOT_METHODS
@@ -232,7 +252,7 @@ _MODELS = (
         domain=_domain("rho", "tau", "rsoil", *_DIRECTIONS),
         outputs=("reflectance",),
         kind="fraction",
-        off_kinks=_off_the_hotspot,
+        off_kinks=_off_kinks_of_directions,
         laws=(
             *GENERAL_LAWS,
             *_CANOPY_LAWS,
@@ -247,7 +267,7 @@ _MODELS = (
         domain=_domain("rho", "tau", "rsoil", *_DIRECTIONS),
         outputs=CanopyScattering._fields,
         kind="fraction",
-        off_kinks=_off_the_hotspot,
+        off_kinks=_off_kinks_of_directions,
         laws=(
             *GENERAL_LAWS,
             *_CANOPY_LAWS,
@@ -266,6 +286,7 @@ _MODELS = (
         domain=_domain("rho", "tau", "rsoil", "lai", "ala", "tts"),
         outputs=CanopyEnergy._fields,
         kind="fraction",
+        off_kinks=_off_class_edges,
         laws=(
             *GENERAL_LAWS,
             "output_is_not_negative",
@@ -298,7 +319,7 @@ _MODELS = (
         domain=_domain(*LEAF_DOMAINS, *_DIRECTIONS, "rsoil"),
         outputs=_REFLECTANCE,
         kind="fraction",
-        off_kinks=_off_the_hotspot,
+        off_kinks=_off_kinks_of_directions,
         laws=(
             *GENERAL_LAWS,
             *_CANOPY_LAWS,

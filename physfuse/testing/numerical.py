@@ -183,9 +183,11 @@ def arguments_stay_as_they_were(model: ForwardModel, points: Points) -> None:
 
 
 def output_is_not_negative(model: ForwardModel, points: Points) -> None:
-    """Parts of light and power are not below zero."""
-    values = model(_with_corners(model, points))
-    require(values >= 0, model, _with_corners(model, points), "is not negative", values)
+    """Parts of light and power are not below zero by more than rounding."""
+    points = _with_corners(model, points)
+    values = model(points)
+    allowed = 1e-15 * model.scale(values)
+    require(values >= -allowed, model, points, "is not negative", values)
 
 
 def output_is_at_most_one(model: ForwardModel, points: Points) -> None:

@@ -33,9 +33,10 @@ def values(domain: Domain) -> st.SearchStrategy[float]:
     Returns
     -------
     SearchStrategy of float
-        Numbers that float32 holds exactly; they shrink to the lower bound.
+        Numbers that float32 holds exactly, none nearer to the lower bound than a millionth of the
+        domain but the bound itself; they shrink to the lower bound.
     """
-    inside = st.floats(0.0, 1.0, width=32, allow_subnormal=False)
+    inside = st.floats(2.0**-20, 1.0, width=32)
     return (
         st.sampled_from((domain.low, domain.high, *domain.special))
         | inside.map(lambda share: domain.low + share * domain.width)
