@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import torch
@@ -109,7 +109,7 @@ class Predictor:
         self.writer = PredictionWriter(path, run.grid, optical, radar, attributes, overwrite)
         self.rows = _unseen_rows(run, target)
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> Predictor:
         """Open the file."""
         self.writer.__enter__()
         return self

@@ -24,7 +24,7 @@ from physfuse.inference.gauss_newton import Problem, Status, iterate, merge
 from physfuse.inference.initial import RESTART_LAI, constant_start, first_guess
 from physfuse.inference.posterior import Posterior, posterior
 from physfuse.inference.sampling import draw_prior, observe
-from physfuse.inference.spread import TABLE, spread_group
+from physfuse.inference.spread import TABLE, spread_groups
 from physfuse.inference.state import STATE_TABLE, Variable, Varying, state_table
 from physfuse.run import STEP_LIMIT, Run, build_problem, plan_run
 
@@ -177,7 +177,8 @@ def fitted_spread(answers: list[Answer]) -> dict[str, float]:
     for answer in answers:
         for name, z in {**answer.varying, **answer.constant}.items():
             pair = np.stack([z.ravel(), answer.narrowed[name].ravel()])
-            pooled.setdefault(spread_group(name), []).append(pair)
+            for group in spread_groups(name):
+                pooled.setdefault(group, []).append(pair)
     factors = {}
     for group, pairs in pooled.items():
         z, share = np.concatenate(pairs, 1)

@@ -27,6 +27,7 @@ from benchmarks.science.scores import (
 )
 from physfuse import retrieve
 from physfuse.inference.state import STATE_TABLE
+from physfuse.radiative.radiometry import SENTINEL1_LOOKS
 from physfuse.simulation import simulate_fields
 
 SCORED = ("lai", "cab", "soil_moisture")
@@ -198,10 +199,16 @@ def main() -> None:
     arguments = parser(__doc__, "twin.json")
     arguments.add_argument("--fields", type=int, default=200, help="simulated fields (200)")
     arguments.add_argument("--seed", type=int, default=20, help="of the simulation (20)")
+    arguments.add_argument(
+        "--looks",
+        type=float,
+        default=SENTINEL1_LOOKS,
+        help="of the radar: 4.4 for one pixel of 10 m, 39.6 for the mean over 3 x 3 (4.4)",
+    )
     arguments.add_argument("--per-job", type=int, default=25, help="fields in one call (25)")
     options = arguments.parse_args()
     record = Record(f"Twin: {options.fields} simulated fields", options)
-    season = simulate_fields(options.fields, seed=options.seed)
+    season = simulate_fields(options.fields, seed=options.seed, looks=options.looks)
     if season.optical is None or season.radar is None:
         raise RuntimeError("the simulation left out a sensor")
     names = (*SCORED, "optical_gap")

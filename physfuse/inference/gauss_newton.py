@@ -63,7 +63,7 @@ class Options:
     """
 
     max_iterations: int = 40
-    tolerance: float = 0.1
+    tolerance: float = 0.2
     damping: float = 10.0
 
 

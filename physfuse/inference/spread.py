@@ -27,20 +27,20 @@ def spread_factors() -> dict[str, float]:
     Returns
     -------
     dict of str to float
-        By variable; all misfits of a sensor and all orbit offsets share one, under the names
-        "misfit_optical", "misfit_radar" and "offset".
+        By variable; the offsets of all orbits in one polarisation share one ("offset_VV"), and a
+        misfit that is not in the table has that of all others of its sensor ("misfit_optical").
     """
     table = json.loads(TABLE.read_text())
     return {name: float(factor) for name, factor in table["factors"].items()}
 
 
-def spread_group(name: str) -> str:
-    """Name under which a variable stands in the table."""
+def spread_groups(name: str) -> tuple[str, ...]:
+    """Names under which a variable may stand in the table, the closest first."""
     if name.startswith("offset_"):
-        return "offset"
+        return (f"offset_{name.rpartition('_')[2]}",)
     if name.startswith("misfit_"):
-        return "misfit_radar" if name in ("misfit_VV", "misfit_VH") else "misfit_optical"
-    return name
+        return (name, "misfit_radar" if name in ("misfit_VV", "misfit_VH") else "misfit_optical")
+    return (name,)
 
 
 def widening(
@@ -61,7 +61,8 @@ def widening(
         nothing, so that the prior stays the prior.
     """
     table = spread_factors()
-    factor = [table.get(spread_group(name), 1.0) for name in names]
+    groups = [spread_groups(name) for name in names]
+    factor = [next((table[g] for g in found if g in table), 1.0) for found in groups]
     squared = share_of_prior.new_tensor(factor) ** 2
     said = (1 - share_of_prior).clamp(0, 1)
     return torch.sqrt(1 + (squared - 1) * said)

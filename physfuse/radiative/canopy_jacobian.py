@@ -200,13 +200,11 @@ def _beam(k: Tensor, d: _Diffuse) -> _Beam:
     behind = torch.addcmul(up * gap, mirrored, transfer.value)
     per_sum = 1.0 / (k + d.m)
     transmitted = source * transfer.value - d.rdd * behind - down * (gap - d.tdd)
-    return _Beam(
-        gap, down, up, source, mirrored, transfer, behind, transmitted * per_sum, per_sum
-    )
+    return _Beam(gap, down, up, source, mirrored, transfer, behind, transmitted * per_sum, per_sum)
 
 
 def _plus(start: Tensor | None, a: Tensor, b: Tensor) -> Tensor:
-    """start + a b, with nothing to start from as zero."""
+    """Sum of start (nothing counts as 0) and a b."""
     return a * b if start is None else torch.addcmul(start, a, b)
 
 

@@ -176,6 +176,10 @@ def _classical_series() -> NDArray[np.float64]:
 _LEGENDRE_DEPTH, _LEGENDRE_WEIGHT = _legendre()
 _CLASSICAL_SERIES = _classical_series()
 _BOTTOM = np.ones(1)
+# The bottom and the nodes: two results, each a sum with weights of its own.
+_JACOBIAN_DEPTH = np.concatenate([_BOTTOM, _LEGENDRE_DEPTH])
+_JACOBIAN_WEIGHT = np.zeros((_NODES + 1, 2))
+_JACOBIAN_WEIGHT[0, 0], _JACOBIAN_WEIGHT[1:, 1] = 1.0, _LEGENDRE_WEIGHT
 
 
 class _Correlation(NamedTuple):
@@ -214,6 +218,15 @@ def _parted(correlation: _Correlation, depth: NDArray[np.float64]) -> Tensor:
     x = torch.as_tensor(depth).to(correlation.rate)
     regular = -torch.expm1(-correlation.rate * x) * correlation.inverse
     powers = np.stack([depth, -(depth**2) / 2.0, depth**3 / 6.0, -(depth**4) / 24.0])
+    return correlation.either(regular, powers)
+
+
+def _parted_slope(correlation: _Correlation, depth: NDArray[np.float64]) -> Tensor:
+    """Minus alf times the derivative of the same by alf: (1 - e^(-alf x)) / alf - x e^(-alf x)."""
+    x = torch.as_tensor(depth).to(correlation.rate)
+    decay = torch.exp(-correlation.rate * x)
+    regular = (1.0 - decay) * correlation.inverse - x * decay
+    powers = np.stack([0.0 * depth, depth**2 / 2.0, -(depth**3) / 3.0, depth**4 / 8.0])
     return correlation.either(regular, powers)
 
 
@@ -282,3 +295,45 @@ def hotspot(
     mean = log_mean(gap[..., :-1], gap[..., 1:], exponent[..., :-1] - exponent[..., 1:])
     total = (mean * (depth[..., 1:] - depth[..., :-1])).sum(-1)
     return gap[..., -1].to(dtype), total.to(dtype)
+
+
+def hotspot_jacobian(
+    lai: Numeric, ks: Numeric, ko: Numeric, dso: Numeric, hspot: Numeric
+) -> tuple[Float[Tensor, "*batch"], Float[Tensor, "*batch"], Float[Tensor, "*batch 2 3"]]:
+    """`hotspot` by Gauss-Legendre with its derivatives in closed form.
+
+    Parameters
+    ----------
+    lai : Tensor, shape (...)
+        Leaf area index, 0 or more. [m2 m-2]
+    ks, ko, dso : Tensor, shape (...)
+        As in `CanopyGeometry`.
+    hspot : Tensor, shape (...)
+        Leaf size over canopy height, 0 (no hotspot) or more. [1]
+
+    Returns
+    -------
+    tsstoo, sumint : Tensor, shape (...)
+        As from `hotspot` with method "gauss_legendre". [1]
+    jacobian : Tensor, shape (..., 2, 3)
+        Derivatives of the two by `lai`, `ks` and `ko`; not known to autograd.
+    """
+    with torch.no_grad():
+        lai, ks, ko, dso, hspot = broadcast(*tensors(lai, ks, ko, dso, hspot))
+        dtype = lai.dtype
+        lai, ks, ko, dso, hspot = (value.double() for value in (lai, ks, ko, dso, hspot))
+        correlation = _correlation(ks + ko, dso, hspot)
+        depth = torch.as_tensor(_JACOBIAN_DEPTH).to(lai)
+        weight = torch.as_tensor(_JACOBIAN_WEIGHT).to(lai)
+        parted = _parted(correlation, _JACOBIAN_DEPTH)
+        lai, ks, ko = lai[..., None], ks[..., None], ko[..., None]
+        together = torch.sqrt(ks * ko)
+        gap = torch.exp(lai * (together * parted - (ks + ko) * depth))
+        by_depth = gap * depth @ weight
+        by_parted = gap * parted @ weight
+        by_rate = gap * _parted_slope(correlation, _JACOBIAN_DEPTH) @ weight / (ks + ko)
+        by_ks = lai * (together * (by_rate + 0.5 * by_parted / ks) - by_depth)
+        by_ko = lai * (together * (by_rate + 0.5 * by_parted / ko) - by_depth)
+        by_lai = together * by_parted - (ks + ko) * by_depth
+        below, total = (gap @ weight).to(dtype).unbind(-1)
+        return below, total, torch.stack([by_lai, by_ks, by_ko], dim=-1).to(dtype)

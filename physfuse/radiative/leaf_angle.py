@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ._arguments import Numeric, tensors
+from ._numerics import chosen, is_below
 
 N_CLASSES = 18
 LEAF_INCLINATIONS: tuple[float, ...] = tuple(2.5 + 5.0 * i for i in range(N_CLASSES))
@@ -21,25 +22,25 @@ _TERMS = 9
 
 def _arctangent_ratio(v: Tensor) -> Tensor:
     """atanh(s) / s with s = sqrt(v), continued to negative v as atan(s) / s with s = sqrt(-v)."""
-    near, positive = v.abs() < _NEAR, v > 0.0
-    small = torch.where(near, v, 0.0)
+    near, negative = is_below(v.abs(), _NEAR), is_below(v, 0.0)
+    small = v * near
     series = torch.zeros_like(v)
     for i in reversed(range(_TERMS)):
         series = series * small + 1.0 / (2 * i + 1)
-    root = torch.sqrt(torch.where(near, 0.25, v.abs()))
-    arc = torch.where(positive, torch.atanh(torch.where(positive, root, 0.5)), torch.atan(root))
-    return torch.where(near, series, arc / root)
+    root = torch.sqrt(v.abs() + near)
+    bounded = root * (1.0 - near)
+    arc = torch.atan(bounded * negative) + torch.atanh(bounded * (1.0 - negative))
+    return chosen(near, series, arc / root)
 
 
 def _arctangent_ratio_slope(v: Tensor, ratio: Tensor) -> Tensor:
     """Derivative by v of the ratio above."""
-    near = v.abs() < _NEAR
-    small = torch.where(near, v, 0.0)
+    near = is_below(v.abs(), _NEAR)
+    small = v * near
     series = torch.zeros_like(v)
     for i in reversed(range(_TERMS)):
         series = series * small + (i + 1) / (2 * i + 3)
-    far = torch.where(near, 0.5, v)
-    return torch.where(near, series, (1.0 / (1.0 - far) - ratio) / (2.0 * far))
+    return chosen(near, series, (1.0 / (1.0 - v) - ratio) / (2.0 * (v + near)))
 
 
 def _elongation(ala: Tensor) -> Tensor:

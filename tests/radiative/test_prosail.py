@@ -12,11 +12,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from physfuse.radiative.leaf_angle import campbell
+from physfuse.radiative._arguments import tensors
+from physfuse.radiative.canopy_jacobian import reflectance_jacobian
+from physfuse.radiative.directions import hotspot_jacobian
+from physfuse.radiative.leaf_angle import campbell, campbell_jacobian
 from physfuse.radiative.prosail import PROSAIL, prosail
 from physfuse.radiative.prospect import LeafSpectra, absorption, leaf_spectra, plate_model
 from physfuse.radiative.sail import canopy_fluxes, canopy_geometry, hotspot
-from physfuse.radiative.soil_reflectance import soil_spectra
+from physfuse.radiative.soil_reflectance import soil_reflectance_jacobian, soil_spectra
 from physfuse.radiative.spectral import BandQuadrature
 
 # torch's forward mode itself uses a part of torch that is deprecated.
@@ -267,6 +270,21 @@ def test_numbers_broadcast_with_tensors() -> None:
     assert found.dtype == torch.float32
     double = prosail(**{**ORDINARY, "lai": lai.double()}, spectra=LEAF[torch.float32])
     assert double.dtype == torch.float64
+
+
+def test_everything_stays_on_the_device_of_the_arguments() -> None:
+    # The device without numbers refuses to mix with any other one, as an accelerator does.
+    lai = torch.ones(5, 1, device="meta", dtype=torch.float64)
+    assert prosail(**{**ORDINARY, "lai": lai}).device.type == "meta"
+    spectra = leaf_spectra(torch.tensor(WAVELENGTH_NM), dtype=lai.dtype, device=lai.device)
+    numbers = tensors(lai, *(ORDINARY[name] for name in NAMES[:7]))[1:]
+    k = absorption(*numbers, spectra)
+    found, partials = reflectance_jacobian(k, lai, lai, *[lai] * 8, spectra)
+    assert {value.device.type for value in (found, *partials)} == {"meta"}
+    assert hotspot_jacobian(lai, 0.5, 0.5, 0.1, 0.1)[2].device.type == "meta"
+    assert campbell_jacobian(lai)[1].device.type == "meta"
+    soil = soil_reflectance_jacobian(*[lai] * 6, soil_spectra(dtype=lai.dtype, device="meta"))
+    assert soil[1].device.type == "meta"
 
 
 @pytest.mark.physics

@@ -83,9 +83,9 @@ def test_wavelengths_between_those_of_the_table() -> None:
 
 
 def test_wavelengths_outside_are_refused() -> None:
-    with pytest.raises(DomainError, match="399 to 500.*400 to 2500"):
+    with pytest.raises(DomainError, match=r"399 to 500.*400 to 2500"):
         leaf_spectra(torch.tensor([399.0, 500.0]))
-    with pytest.raises(UnknownNameError, match="'5' is not a known version.*D"):
+    with pytest.raises(UnknownNameError, match=r"'5' is not a known version.*D"):
         leaf_spectra(version="5")
 
 

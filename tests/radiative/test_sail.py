@@ -16,6 +16,7 @@ from scipy.integrate import quad
 from torch import Tensor
 
 from physfuse.errors import UnknownNameError
+from physfuse.radiative.directions import hotspot_jacobian
 from physfuse.radiative.leaf_angle import LEAF_INCLINATIONS, campbell
 from physfuse.radiative.sail import (
     bidirectional_reflectance,
@@ -333,6 +334,25 @@ def test_classical_sum_agrees_with_another_code() -> None:
         assert mean[i].item() == pytest.approx(theirs[1], abs=1e-12)
 
 
+@pytest.mark.reference
+@pytest.mark.parametrize("alf", [1e-9, 1e-5, 9.9e-4, 1.01e-3, 0.1])
+def test_classical_sum_is_exact_near_the_hotspot_ray(alf: float) -> None:
+    lai, ks, ko, hspot = 4.0, 0.7, 0.5, 0.3
+    dso = 0.5 * alf * hspot * (ks + ko)
+    with mpmath.workdps(50):
+        rate = 2 * mpmath.mpf(dso) / (mpmath.mpf(hspot) * (mpmath.mpf(ks) + mpmath.mpf(ko)))
+        total, depth, level = mpmath.mpf(0), mpmath.mpf(0), mpmath.mpf(0)
+        for i in range(1, 21):
+            u = mpmath.mpf(i) / 20 * (1 - mpmath.exp(-rate))
+            next_depth = -mpmath.log(1 - u) / rate
+            next_level = lai * (mpmath.sqrt(ks * ko) * u / rate - (ks + ko) * next_depth)
+            step = (mpmath.exp(next_level) - mpmath.exp(level)) / (next_level - level)
+            total += step * (next_depth - depth)
+            depth, level = next_depth, next_level
+    at = torch.tensor([lai, ks, ko, dso, hspot], dtype=torch.float64)
+    assert hotspot(*at)[1].item() == pytest.approx(float(total), abs=2e-14)
+
+
 @pytest.mark.parametrize("method", ["simpson20", "gauss_legendre"])
 @pytest.mark.parametrize("arguments", HOTSPOTS)
 def test_slopes_of_the_gap_fraction(arguments: tuple[float, ...], method: str) -> None:
@@ -344,6 +364,16 @@ def test_slopes_of_the_gap_fraction(arguments: tuple[float, ...], method: str) -
         step[i] = 1e-5
         high, low = (torch.stack(hotspot(*(at + s * step), method)) for s in (1.0, -1.0))
         torch.testing.assert_close(slopes[:, i], (high - low) / 2e-5, rtol=1e-7, atol=1e-8)
+
+
+@pytest.mark.parametrize("arguments", HOTSPOTS)
+def test_closed_form_slopes_of_the_gap_fraction(arguments: tuple[float, ...]) -> None:
+    at = torch.tensor(arguments, dtype=torch.float64)
+    *value, jacobian = hotspot_jacobian(*at)
+    expected = torch.func.jacrev(lambda x: torch.stack(hotspot(*x, "gauss_legendre")))(at)
+    torch.testing.assert_close(jacobian, expected[:, :3], rtol=1e-11, atol=1e-13)
+    direct = torch.stack(hotspot(*at, "gauss_legendre"))
+    torch.testing.assert_close(torch.stack(value), direct, rtol=1e-14, atol=0.0)
 
 
 def test_unknown_hotspot_method_is_refused() -> None:
