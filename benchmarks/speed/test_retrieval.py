@@ -3,9 +3,9 @@
 Fields of the synthetic twin, one pixel each under a weather of its own: wider parameters than the
 priors, rain, tillage, harvest, mask leftovers, speckle. Of the images of one Sentinel-2 orbit those
 beyond 30 clear ones are taken from each pixel; Sentinel-1 looks from one ascending and one
-descending orbit. Timed is what `physfuse.retrieve` does between reading and writing for a batch of its default
-size: the observations assigned to the knots, the iteration with restarts, the posterior with all
-covariances, and daily median, 90 % range and spread of the LAI.
+descending orbit. Timed is what `physfuse.retrieve` does between reading and writing for a batch of
+its default size: the observations assigned to the knots, the iteration with restarts, the posterior
+with all covariances, and daily median, 90 % range and spread of the LAI.
 """
 
 from __future__ import annotations
@@ -121,6 +121,7 @@ def test_retrieval(benchmark: BenchmarkFixture, year: Year) -> None:
         varying_variables=len(problem.layout.varying),
         varying_components=problem.layout.n_varying,
         constants=problem.layout.n_constant,
+        tolerance=run.options.tolerance,
         mean_iterations=iterations.mean().item(),
         most_iterations=int(iterations.max()),
         converged=(solution.status == int(Status.CONVERGED)).to(torch.float64).mean().item(),

@@ -57,13 +57,16 @@ class Options:
         Accepted and refused steps together.
     tolerance : float
         A pixel has converged when the squared length of its step, in the metric of the posterior
-        precision, falls below this.
+        precision, falls below this. The length is that over all its days and variables together,
+        so at 1 each of a thousand components moves by 0.03 of its standard deviation. Going on
+        slides along ridges on which the joint optimum is further from the truth: under the own
+        prior smaller values cover no better and cost twice the steps.
     damping : float
         First damping, in units of the prior precision of each component.
     """
 
     max_iterations: int = 40
-    tolerance: float = 0.2
+    tolerance: float = 1.0
     damping: float = 10.0
 
 

@@ -16,7 +16,8 @@ from torch import Tensor
 
 from ._numerics import chosen, is_below
 from .expint import transmissivity_and_slope
-from .prospect import NEAR, LeafSpectra, multiple_angle
+from .prospect import ABSORPTANCE_FLOOR, NEAR, LeafSpectra, multiple_angle
+from .sail import eigenvalue_floor
 
 
 class CanopyPartials(NamedTuple):
@@ -102,7 +103,7 @@ def _leaf(k: Tensor, n: Tensor, spectra: LeafSpectra) -> _Leaf:
     relative = torch.addcmul(open_twice, inside * inside, open_twice) * tau_slope / tau
     t_k = t * relative
     r_k = torch.addcmul(inside * t_k, 1.0 - t_out, tau_slope * t)
-    absorbed = t_in * (1.0 - tau) * open_once + 2.0 * torch.finfo(k.dtype).eps
+    absorbed = t_in * (1.0 - tau) * open_once + ABSORPTANCE_FLOOR * torch.finfo(k.dtype).eps
     absorbed_k = (t_in * t_out) * (-open_once * open_once * tau_slope)
     lower = 1.0 + r - t
     root_sq = absorbed * lower * (1.0 + t - r) * (1.0 + r + t)
@@ -320,8 +321,8 @@ def _reflectance_jacobian(
     total, uneven = leaf.rho + leaf.tau, leaf.rho - leaf.tau
     along = bf * uneven
     absorbed, other = 1.0 - total, 1.0 + along
-    floor = 4.0 * torch.finfo(total.dtype).eps
-    m = torch.sqrt(torch.addcmul(floor + 0.0 * lai, absorbed, other).clamp_min(0.25 * floor))
+    floor = eigenvalue_floor(total.dtype)
+    m = torch.sqrt((torch.addcmul(absorbed, absorbed, along) + floor).clamp_min(0.02 * floor))
     sigb = 0.5 * (total + along)
     att = absorbed + sigb
     decay = torch.exp(-m * lai)

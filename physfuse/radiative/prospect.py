@@ -23,6 +23,9 @@ TABLE = files("physfuse.radiative") / "data" / "optical_spectra.nc"
 INCIDENCE_AT_LEAF = 40.0
 """Half-angle of the cone of light that reaches the leaf surface. [degree]"""
 
+ABSORPTANCE_FLOOR = 0.25
+"""Added to the absorptance of a plate, in units of the rounding error."""
+
 NEAR = 0.005
 """Below this y^2 the pile of plates is computed from a series, see `plate_model`."""
 
@@ -344,7 +347,7 @@ def plate_model(
     r_first = 1.0 - t_surface + inside * t_first
     t = t_in * crossing
     r = 1.0 - t_in + inside * t
-    absorbed = t_in * (1.0 - tau) / (1.0 - inside) + 2.0 * precision.eps
+    absorbed = t_in * (1.0 - tau) / (1.0 - inside) + ABSORPTANCE_FLOOR * precision.eps
     lower, upper = 1.0 + r - t, 1.0 + t - r
     root_sq = absorbed * lower * upper * (1.0 + r + t)
     root = torch.sqrt(root_sq)

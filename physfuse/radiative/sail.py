@@ -97,6 +97,22 @@ class _Beam(NamedTuple):
     per_sum: Tensor
 
 
+def eigenvalue_floor(dtype: torch.dtype) -> float:
+    """Smallest m^2, above the rounding of 1 - rho - tau and too small to be seen in the result.
+
+    Parameters
+    ----------
+    dtype : torch.dtype
+        Of the spectra.
+
+    Returns
+    -------
+    float
+        Added to m^2. [1]
+    """
+    return (2.0 if dtype == torch.float32 else 64.0) * torch.finfo(dtype).eps
+
+
 def _diffuse(rho: Tensor, tau: Tensor, lai: Tensor, bf: Tensor) -> _Diffuse:
     """Reflectance and transmittance of the canopy for diffuse light.
 
@@ -105,8 +121,8 @@ def _diffuse(rho: Tensor, tau: Tensor, lai: Tensor, bf: Tensor) -> _Diffuse:
     """
     total, along = rho + tau, bf * (rho - tau)
     absorbed = 1.0 - total
-    floor = 4.0 * torch.finfo(rho.dtype).eps
-    m = torch.sqrt((torch.addcmul(absorbed, absorbed, along) + floor).clamp_min(0.25 * floor))
+    floor = eigenvalue_floor(rho.dtype)
+    m = torch.sqrt((torch.addcmul(absorbed, absorbed, along) + floor).clamp_min(0.02 * floor))
     sigb = 0.5 * (total + along)
     att = 1.0 - total + sigb
     path = m * lai
@@ -190,6 +206,25 @@ def bidirectional_reflectance(
     -------
     Tensor, shape (..., W)
         Bidirectional reflectance factor. [1]
+
+    Notes
+    -----
+    4SAIL of [1]_, in other words: with m^2 = (att - sigb) (att + sigb) = (1 - rho - tau) (1 + bf
+    (rho - tau)) every flux of a direct beam is a divided difference between its extinction k and
+    m, for example (N = sf (att + m) + sb sigb, J1 = (e^-mL - e^-kL) / (k - m))
+
+        tsd (ks + m) = N J1 (1 - rinf rdd) - sf (tss - tdd) - sb tss rdd,
+
+    where the published forms divide by 1 - rinf^2 = 2 m / (att + m). No leaf area, no absorption
+    (m = 0) and equal decay (k = m) are ordinary points of this form, with right derivatives. In
+    float32 the error stays below 1e-5, no absorption at all by a dense canopy over a white soil
+    included.
+
+    References
+    ----------
+    .. [1] Verhoef, Jia, Xiao and Su, 2007, IEEE Transactions on Geoscience and Remote Sensing
+       45(6), 1808-1822, doi:10.1109/TGRS.2007.895844; Verhoef, 1984, Remote Sensing of Environment
+       16, 125-141, doi:10.1016/0034-4257(84)90057-9.
     """
     diffuse = _diffuse(rho, tau, lai, bf)
     sun, view = _beam(ks, diffuse), _beam(ko, diffuse)
@@ -224,6 +259,10 @@ def canopy_fluxes(
     -------
     CanopyScattering
         Reflectances, transmittances and absorptances. [1]
+
+    References
+    ----------
+    .. [1] Verhoef et al., 2007, doi:10.1109/TGRS.2007.895844.
     """
     diffuse = _diffuse(rho, tau, lai, bf)
     sun, view = _beam(ks, diffuse), _beam(ko, diffuse)

@@ -115,20 +115,18 @@ def test_channel_of_samples_has_the_mean_and_variance_of_the_likelihood(
 
 
 @pytest.mark.parametrize("looks", [4.4, 44.0])
-def test_radar_likelihood_finds_the_power_that_was_sampled(
+def test_radar_likelihood_peaks_at_the_truth_of_its_samples(
     looks: float, generator: torch.Generator
 ) -> None:
-    """The normal likelihood peaks within its own standard error of the true power."""
-    draw = radiometry.sample_backscatter(
-        torch.full((N,), 0.08, dtype=torch.float64), looks, 0.0, generator=generator
-    )
-    candidates_db = torch.linspace(-0.2, 0.2, 401, dtype=torch.float64)
-    candidates = 0.08 * radiometry.to_linear(candidates_db)
-    total = torch.stack(
-        [radiometry.radar_log_likelihood(draw, c, looks, 0.0, nu=1e8).sum() for c in candidates]
-    )
-    variance = float(radiometry.radar_channel_variance(double(0.08), looks, 0.0))
-    assert abs(float(candidates_db[total.argmax()])) < 4 * math.sqrt(variance / N) + 1e-3
+    """At the truth the mean score of the normal likelihood is zero, its variance 1 / variance."""
+    true_db = torch.full((N,), 10 * math.log10(0.08), dtype=torch.float64, requires_grad=True)
+    sigma0 = radiometry.to_linear(true_db)
+    draw = radiometry.sample_backscatter(sigma0.detach(), looks, 0.0, generator=generator)
+    likelihood = radiometry.radar_log_likelihood(draw, sigma0, looks, 0.0, nu=1e8)
+    (score,) = torch.autograd.grad(likelihood.sum(), true_db)
+    information = 1 / float(radiometry.radar_channel_variance(double(0.08), looks, 0.0))
+    assert abs(float(score.mean())) < 4 * math.sqrt(information / N)
+    assert float(score.var()) == pytest.approx(information, rel=0.02)
 
 
 @pytest.mark.parametrize("nu", [2.5, 4.0, 30.0])
