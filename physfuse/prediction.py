@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -37,11 +37,11 @@ from physfuse.streams import (
     fixed_value,
     optical_gain,
     optical_spread,
+    radar_gain,
     radar_spread,
 )
 
-DRAWS = 64  # states per acquisition, half of them mirrored
-NOISE_DRAWS = 8  # noises per state
+DRAWS = 512  # per acquisition, half of them mirrored
 
 
 def open_target(source: Source, place: tuple[float, float] | None) -> OpticalCube | RadarCube:
@@ -159,45 +159,56 @@ def _unseen_rows(run: Run, target: OpticalCube | RadarCube) -> list[Variable]:
     return [row for row in rows if layout.variable(row.name) is None]
 
 
-def _states(
-    posterior: Posterior, names: list[str], day: int, generator: torch.Generator
-) -> tuple[dict[str, Tensor], Tensor]:
-    """Draws of some variables on one day: values by name (S, P), and all of them (S, P, q)."""
+def _channels(
+    posterior: Posterior,
+    operator: Operator,
+    added: Sequence[tuple[str, ...]],
+    gain: Callable[[Tensor], Tensor],
+    day: int,
+) -> tuple[Tensor, Tensor]:
+    """Mean and variance of every channel without noise, (P, C), to first order at the mean.
+
+    The state is known along combinations that the sensor sees and unknown along curved ridges
+    that it does not see; draws from the Gaussian leave such a ridge, the first order stays on it.
+    ``added`` names, for each kind of additive term, one variable per channel.
+    """
+    inputs = list(operator.inputs)
+    terms = [name for names in added for name in names]
     when = torch.tensor([float(day)], dtype=torch.float64)
-    mean, covariance = posterior.joint(names, when, widened=False)
+    mean, covariance = posterior.joint([*inputs, *terms], when, widened=False)
     mean, covariance = mean[0], covariance[0]
-    eye = torch.eye(len(names), dtype=torch.float64)
-    root = torch.linalg.cholesky(covariance + 1e-10 * eye)
-    half = torch.randn(
-        DRAWS // 2, len(names), dtype=torch.float64, generator=generator
-    )  # one set for all pixels: maps stay smooth, and batches do not change the result
-    normal = torch.cat([half, -half])
-    u = mean + torch.einsum("pij,sj->spi", root, normal)
-    values = {n: posterior.row(n).transform.value(u[..., i]) for i, n in enumerate(names)}
-    return values, u
+    rows = [posterior.row(name) for name in inputs]
+    u = [mean[:, i] for i in range(len(inputs))]
+    values = torch.stack([r.transform.value(a) for r, a in zip(rows, u, strict=True)], -1)
+    slopes = torch.stack([r.transform.slope(a) for r, a in zip(rows, u, strict=True)], -1)
+    out = operator.linearise(values, torch.arange(len(mean)))
+    clean = out.prediction.double()
+    design = [out.jacobian.double() * slopes[:, None, :]]
+    centre = clean
+    for k, names in enumerate(added):
+        factor = gain(clean) if k == 0 else torch.ones_like(clean)
+        first = len(inputs) + k * len(names)
+        centre = centre + factor * mean[:, first : first + len(names)]
+        design.append(torch.diag_embed(factor))
+    jacobian = torch.cat(design, -1)
+    variance = ((jacobian @ covariance) * jacobian).sum(-1)
+    return centre, variance.clamp(min=0)
 
 
-def _channels(operator: Operator, values: dict[str, Tensor], geometry: Tensor) -> Tensor:
-    """Channels of every draw, (S, P, C)."""
-    stacked = torch.stack([values[name] for name in operator.inputs], -1)
-    shape = stacked.shape[:-1]
-    flat = operator.predict(stacked.flatten(0, 1), geometry.expand(shape).flatten())
-    channels: Tensor = flat.double().unflatten(0, shape)
-    return channels
-
-
-def _noisy(centre: Tensor, sd: Tensor, generator: torch.Generator) -> Tensor:
-    """Draws with noise, (S * NOISE_DRAWS, P, C); one set of noises for all pixels."""
-    n_channels = centre.shape[-1]
-    noise = draw_student((centre.shape[0], NOISE_DRAWS, 1, n_channels), generator, STUDENT_NU)
-    return (centre[:, None] + sd[:, None] * noise).flatten(0, 1)
+def _draws(centre: Tensor, variance: Tensor, sd: Tensor, generator: torch.Generator) -> Tensor:
+    """Draws with noise, (N, P, C); one set for all pixels, so that maps stay smooth."""
+    shape = (DRAWS // 2, 1, centre.shape[-1])
+    normal = torch.randn(shape, dtype=torch.float64, generator=generator)
+    noise = draw_student(shape, generator, STUDENT_NU)
+    state = variance.sqrt() * torch.cat([normal, -normal])
+    return centre + state + sd * torch.cat([noise, -noise])
 
 
 def _quantiles(name: str, centre: Tensor, noisy: Tensor) -> dict[str, Tensor]:
-    """Fields of one acquisition, (C, P)."""
+    """Fields of one acquisition, (C, P), from the median and draws with noise."""
     low, high = torch.quantile(noisy, torch.tensor([0.05, 0.95], dtype=noisy.dtype), dim=0)
     fields = {
-        name: centre.quantile(0.5, dim=0),
+        name: centre,
         f"{name}_q05": low,
         f"{name}_q95": high,
         f"{name}_std": noisy.std(0),
@@ -219,7 +230,7 @@ def _predict_optical(
     generator: torch.Generator,
 ) -> dict[str, np.ndarray]:
     angles = (geometry.solar_zenith, geometry.sensor_zenith, geometry.relative_azimuth)
-    misfits = [f"misfit_{band}" for band in cube.bands]
+    misfits = tuple(f"misfit_{band}" for band in cube.bands)
     n_pixels = posterior.c_mean.shape[0]
     parts = []
     for t, day in enumerate(cube.day.tolist()):
@@ -234,13 +245,10 @@ def _predict_optical(
             hspot=fixed_value(run.plan, "hspot"),
             ant=fixed_value(run.plan, "ant"),
         )
-        names = [*operator.inputs, *misfits]
-        values, _ = _states(posterior, names, day, generator)
-        clean = _channels(operator, values, torch.arange(n_pixels))
-        z = torch.stack([values[name] for name in misfits], -1)
-        centre = clean + optical_gain(clean) * z
-        sd = optical_spread(clean, torch.zeros_like(clean))
-        parts.append(_quantiles("reflectance", centre, _noisy(centre, sd, generator)))
+        centre, variance = _channels(posterior, operator, [misfits], optical_gain, day)
+        sd = optical_spread(centre.clamp(min=0), torch.zeros_like(centre))
+        draws = _draws(centre, variance, sd, generator)
+        parts.append(_quantiles("reflectance", centre, draws))
     return _stack(parts)
 
 
@@ -261,17 +269,14 @@ def _predict_radar(
             torch.from_numpy(angle.astype(np.float64)).to(run.plan.dtype),
             bare_soil=run.plan.bare_soil,
         )
-        extra = [f"misfit_{p}" for p in cube.polarizations]
-        n_channels = len(extra)
+        added = [tuple(f"misfit_{p}" for p in cube.polarizations)]
         if cube.orbit is not None:
-            extra += [f"offset_{cube.orbit[t]}_{p}" for p in cube.polarizations]
-        values, _ = _states(posterior, [*operator.inputs, *extra], day, generator)
-        clean = _channels(operator, values, torch.arange(n_pixels))
-        added = torch.stack([values[name] for name in extra], -1)
-        centre = clean + added.unflatten(-1, (-1, n_channels)).sum(-2)
-        at = looks[t].T if looks.ndim == 3 else np.broadcast_to(looks, (n_pixels, n_channels))
-        n_looks = torch.from_numpy(np.ascontiguousarray(at)).to(centre)
-        sd = radar_spread(centre, n_looks.expand_as(centre))
-        noisy = _noisy(centre, sd, generator) + speckle_bias_db(n_looks)
-        parts.append(_quantiles("backscatter", 10 ** (centre / 10), 10 ** (noisy / 10)))
+            added.append(tuple(f"offset_{cube.orbit[t]}_{p}" for p in cube.polarizations))
+        centre, variance = _channels(posterior, operator, added, radar_gain, day)
+        shape = centre.shape
+        at = looks[t].T if looks.ndim == 3 else np.broadcast_to(looks, shape)
+        n_looks = torch.from_numpy(np.ascontiguousarray(at)).to(centre).expand(shape)
+        draws = _draws(centre, variance, radar_spread(centre, n_looks), generator)
+        seen = draws + speckle_bias_db(n_looks)
+        parts.append(_quantiles("backscatter", 10 ** (centre / 10), 10 ** (seen / 10)))
     return _stack(parts)

@@ -114,7 +114,7 @@ def main() -> None:
     keys += ("difference_high", "median_error", "linear_median_error", "bias", "crps")
     keys += ("linear_mae", "coverage_90", "coverage_50", "width_90")
     index = [{k: row[k] for k in keys} for row in rows if row["channel"] == "NDVI"]
-    record.table("ndvi", f"NDVI (difference: RMSE less linear's, 95 % by {BLOCK_DAYS} days)", index)
+    record.table("ndvi", f"NDVI, 95 % by blocks of {BLOCK_DAYS} days\n{wh.NOTES}", index)
     record.table(
         "gains",
         "RMSE of NDVI less that of optical alone, 95 %",

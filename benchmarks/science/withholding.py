@@ -33,6 +33,10 @@ Values = NDArray[np.float64]
 RED, NEAR_INFRARED, BLUE = "B04", "B08", "B02"
 GAPS = (1, 15, 30, 60)
 DRAWS_NDVI = 400
+NOTES = """  difference: RMSE less that of linear interpolation on the same targets, paired bootstrap
+  linear_mae: mean error of linear interpolation, which states no spread: its CRPS
+  NDVI is that of the two predicted bands; its CRPS and coverage take their errors as independent,
+  which they are not: for these read the bands\n"""
 
 
 class Target(NamedTuple):
@@ -176,7 +180,14 @@ def predict_targets(
         wanted = wanted.assign(reflectance=wanted["reflectance"] * np.nan)
         heard = None
         if radar is not None:
-            heard = xr.concat([radar[i] for i in part], "site", combine_attrs="override")
+            heard = xr.concat(
+                [radar[i][["backscatter"]] for i in part],
+                "site",
+                data_vars="all",
+                coords="minimal",
+                compat="override",
+                combine_attrs="override",
+            )
             heard = heard.transpose("time", "polarization", "site")
             heard = heard.assign_coords(site=packed["site"].values)
         jobs.append(Job(packed, heard, wanted, options))

@@ -118,9 +118,9 @@ def table(found: Sequence[dict[str, Any]]) -> str:
                 f"Retrieval of {row['pixels']} pixels: {row['varying_variables']} varying "
                 f"variables ({row['varying_components']} components), {row['constants']} "
                 f"constants, {row['knots']} knots, {row['mean_iterations']:.1f} iterations on "
-                f"average and {row['most_iterations']} at most, {row['converged']:.1%} converged to "
-                f"a squared step of {row['tolerance']:g}, "
-                f"LAI RMSE {row['lai_rmse']:.2f}; by the clock {parts}.",
+                f"average and {row['most_iterations']} at most, {row['converged']:.1%} converged "
+                f"(squared step below {row['tolerance']:g}), LAI RMSE "
+                f"{row['lai_rmse']:.2f}; by the clock {parts}.",
             ]
     return "\n".join(lines)
 

@@ -2,8 +2,8 @@
 
 An operator takes the values of its inputs for N (pixel, acquisition) pairs and returns the
 channels with their Jacobian. Spectral nodes are independent of each other, so the canopy's scalar
-coefficients are expanded to one copy per node and a single backward pass yields the partial
-derivatives of every node; leaf, geometry and soil are chained by hand.
+coefficients are treated as one copy per node and their partial derivatives in closed form serve
+every node; leaf contents, geometry and soil are chained by hand.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from physfuse.radiative.bare_soil import bare_soil_model
-from physfuse.radiative.directions import canopy_geometry, hotspot
+from physfuse.radiative.canopy_jacobian import reflectance_jacobian
+from physfuse.radiative.directions import canopy_geometry, hotspot, hotspot_jacobian
 from physfuse.radiative.leaf_angle import campbell, campbell_jacobian
 from physfuse.radiative.prospect import absorption, leaf_spectra, plate_model
 from physfuse.radiative.radiometry import to_db
@@ -24,7 +25,7 @@ from physfuse.radiative.soil_reflectance import soil_reflectance_jacobian, soil_
 from physfuse.radiative.spectral import BandQuadrature, quadrature_matrix
 from physfuse.radiative.water_cloud import water_cloud
 
-CHUNK = 1024  # pairs per pass: the node arrays of one pass stay in the second-level cache
+CHUNK = 512  # pairs per pass: the node arrays of one pass stay in the second-level cache
 
 CANOPY_WATER = 10.0  # kg m-2 of water per unit LAI and cm of equivalent water thickness
 
@@ -174,7 +175,8 @@ class OpticalOperator:
         ks, ko, bf, sob, sof = (
             self._angular(v["ala"], geometry).to(values.dtype)[..., None].unbind(-2)
         )
-        gap, mean_gap = hotspot(lai, ks, ko, self._dso[geometry][:, None], self.hspot)
+        dso = self._dso[geometry][:, None]
+        gap, mean_gap = hotspot(lai, ks, ko, dso, self.hspot, "gauss_legendre")
         rho, tau = plate_model(self._absorption(v), v["n"][:, None], self._leaf)
         soil = self._soil_jacobian(v)[0]
         nodes = bidirectional_reflectance(rho, tau, soil, lai, ks, ko, bf, sob, sof, gap, mean_gap)
@@ -188,16 +190,14 @@ class OpticalOperator:
         angular = torch.einsum("pc,pcf->pf", lidf, table).to(values.dtype)
         angular_slope = torch.einsum("pc,pcf->pf", lidf_slope, table).to(values.dtype)
         soil, soil_slopes = self._soil_jacobian(v)
-        scalars, spot, spot_slopes = self._hotspot(v["lai"][:, None], angular, geometry)
+        lai = v["lai"][:, None]
+        ks, ko, bf, sob, sof = angular[..., None].unbind(-2)
+        dso = self._dso[geometry][:, None]
+        gap, mean_gap, spot_slopes = hotspot_jacobian(lai, ks, ko, dso, self.hspot)
         k = self._absorption(v)
-        with torch.enable_grad():
-            leaves = [
-                t.expand(k.shape).detach().requires_grad_() for t in (k, n, soil, *scalars, *spot)
-            ]
-            k_e, n_e, soil_e, *rest = leaves
-            rho, tau = plate_model(k_e, n_e, self._leaf)
-            nodes = bidirectional_reflectance(rho, tau, soil_e, *rest)
-            slopes = torch.autograd.grad(nodes.sum(), leaves)
+        nodes, slopes = reflectance_jacobian(
+            k, n, soil, lai, ks, ko, bf, sob, sof, gap, mean_gap, self._leaf
+        )
         by_k, by_n, by_soil = slopes[:3]
         pigments = (by_k @ self._pigment_bands).unflatten(-1, (5, -1)) / n[..., None]
         by_cab, by_car, by_cbrown, by_cw, by_cm = pigments.unbind(-2)
@@ -206,7 +206,7 @@ class OpticalOperator:
             scalar_bands.unbind(-2)
         )
         soil_bands = (by_soil[..., None] * soil_slopes).mT @ self._bands
-        tss, total = spot_slopes
+        tss, total = (part.unbind(-1) for part in spot_slopes.unbind(-2))
         ks_s, ko_s, bf_s, sob_s, sof_s = angular_slope[..., None].unbind(-2)
         columns = {
             "lai": by_lai + by_tss * tss[0] + by_sum * total[0],
@@ -224,7 +224,7 @@ class OpticalOperator:
             **dict(zip(SOIL_INPUTS, soil_bands.unbind(-2), strict=True)),
         }
         jacobian = torch.stack([columns[name] for name in self.inputs], -1)
-        return Linearisation(nodes.detach() @ self._bands, jacobian)
+        return Linearisation(nodes @ self._bands, jacobian)
 
     def _angular(self, ala: Tensor, geometry: Tensor) -> Tensor:
         """ks, ko, bf, sob, sof of each pair, float64, shape (N, 5)."""
@@ -248,20 +248,6 @@ class OpticalOperator:
             v["soil_moisture"],
             self._soil,
         )
-
-    def _hotspot(
-        self, lai: Tensor, angular: Tensor, geometry: Tensor
-    ) -> tuple[list[Tensor], list[Tensor], list[tuple[Tensor, ...]]]:
-        """Scalars of each pair, the hotspot's two numbers, and their slopes by lai, ks, ko."""
-        ks, ko, bf, sob, sof = angular[..., None].unbind(-2)
-        dso = self._dso[geometry][:, None]
-        with torch.enable_grad():
-            leaves = [t.detach().requires_grad_() for t in (lai, ks, ko)]
-            tss, total = hotspot(leaves[0], leaves[1], leaves[2], dso, self.hspot)
-            by_tss = torch.autograd.grad(tss.sum(), leaves, retain_graph=True)
-            by_total = torch.autograd.grad(total.sum(), leaves)
-        scalars = [lai, ks, ko, bf, sob, sof]
-        return scalars, [tss.detach(), total.detach()], [by_tss, by_total]
 
 
 class RadarOperator:

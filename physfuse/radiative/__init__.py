@@ -7,7 +7,8 @@ float32 or float64, on any device; the spectral axis is the last one.
 from __future__ import annotations
 
 from .bare_soil import BARE_SOIL_MODELS, SoilBackscatter, baghdadi_2016, bare_soil_model, oh_2004
-from .directions import CanopyGeometry, canopy_geometry, hotspot
+from .canopy_jacobian import CanopyPartials, reflectance_jacobian
+from .directions import HOTSPOT_METHODS, CanopyGeometry, canopy_geometry, hotspot, hotspot_jacobian
 from .expint import leaf_transmissivity
 from .leaf_angle import LEAF_INCLINATIONS, campbell, campbell_jacobian
 from .prosail import PROSAIL, prosail
@@ -50,12 +51,14 @@ from .water_cloud import WaterCloud, two_way_attenuation, water_cloud
 
 __all__ = [
     "BARE_SOIL_MODELS",
+    "HOTSPOT_METHODS",
     "LEAF_INCLINATIONS",
     "PLATFORMS",
     "PROSAIL",
     "BandQuadrature",
     "CanopyEnergy",
     "CanopyGeometry",
+    "CanopyPartials",
     "CanopyScattering",
     "LeafSpectra",
     "SoilBackscatter",
@@ -76,6 +79,7 @@ __all__ = [
     "fcover",
     "gamma0_to_sigma0",
     "hotspot",
+    "hotspot_jacobian",
     "leaf_spectra",
     "leaf_transmissivity",
     "oh_2004",
@@ -87,6 +91,7 @@ __all__ = [
     "radar_channel_db",
     "radar_channel_variance",
     "radar_log_likelihood",
+    "reflectance_jacobian",
     "sample_backscatter",
     "sample_reflectance",
     "soil_reflectance",

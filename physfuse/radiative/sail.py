@@ -217,8 +217,8 @@ def bidirectional_reflectance(
 
     where the published forms divide by 1 - rinf^2 = 2 m / (att + m). No leaf area, no absorption
     (m = 0) and equal decay (k = m) are ordinary points of this form, with right derivatives. In
-    float32 the error stays below 1e-5, no absorption at all by a dense canopy over a white soil
-    included.
+    float32 the error stays below 1e-5, and below 2e-5 where a dense canopy over a white soil
+    absorbs nothing at all.
 
     References
     ----------

@@ -55,8 +55,8 @@ _CANOPY_LAWS = (
     "brighter_soil_never_darkens_the_canopy",
 )
 # Between leaves and bright soil that absorb next to nothing, light goes to and fro until rounding
-# has grown to 4e-5; anywhere else float32 holds 1e-5 (a test).
-_LOSSLESS = 5e-5
+# has grown to 2e-5; anywhere else float32 holds 1e-5 (a test).
+_LOSSLESS = 3e-5
 
 
 def _domain(*names: str, **changed: Domain) -> dict[str, Domain]:

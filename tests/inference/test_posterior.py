@@ -19,6 +19,7 @@ from physfuse.inference.initial import first_guess
 from physfuse.inference.posterior import Posterior, posterior, season_starts, sensor_shares
 from physfuse.inference.sampling import draw_prior, observe
 from physfuse.inference.smoother import factorise, marginals
+from physfuse.inference.spread import spread_factors, widening
 from physfuse.inference.state import STATE_TABLE, Constant, Fixed, StateLayout, Varying
 from physfuse.radiative.errors import UnknownNameError
 
@@ -77,7 +78,7 @@ def test_any_day_equals_the_dense_posterior(
     found = linear_posterior(layout, knot, factors, weights, season_start)
     day = np.union1d(rng.uniform(0, knot[-1], 4), knot)
     names = ["n", "lai", "soil_shape_2", "cab", "roughness", "stem_water_ratio", "ala", "cm"]
-    mean, covariance = found.joint(names, torch.from_numpy(day))
+    mean, covariance = found.joint(names, torch.from_numpy(day), widened=False)
     alone = found.mean(names, torch.from_numpy(day))
     place = np.searchsorted(day, knot)
     m = layout.n_varying
@@ -260,13 +261,45 @@ def test_posterior_is_never_wider_than_the_prior_and_narrow_where_seen():
     _, _, found = solved()
     day = torch.arange(81.0, dtype=DOUBLE)
     names = ["lai", "cab", "soil_moisture", "cw", "n", "roughness"]
-    _, variance = found.marginal(names, day)
+    _, variance = found.marginal(names, day, widened=False)
     for i, name in enumerate(names):
         # Jump weights widen a jumping variable beyond its stationary spread.
         if not (isinstance(d := row(name).dynamics, Varying) and d.jump):
             assert (variance[..., i] <= row(name).prior_sd ** 2 * (1 + 1e-9)).all()
     at_knot = variance[[0, 5, 33], :, 0].mean()
     assert at_knot < 0.8 * variance[[20, 65], :, 0].mean()
+
+
+def test_widening_multiplies_spreads_and_keeps_means_and_correlations():
+    problem, _, found = solved()
+    names = ["lai", "cab", "wcm_b_vv", "misfit_B04", "misfit_VV", "n"]
+    day = torch.tensor([0.0, 8.0, 60.0], dtype=DOUBLE)
+    mean, covariance = found.joint(names, day, widened=False)
+    wide_mean, wide = found.joint(names, day)
+    torch.testing.assert_close(wide_mean, mean, rtol=0, atol=0)
+    sd, wide_sd = (c.diagonal(dim1=-2, dim2=-1).sqrt() for c in (covariance, wide))
+    factor = wide_sd / sd
+    assert (factor >= 1 - 1e-12).all()
+    torch.testing.assert_close(wide, covariance * factor[..., None] * factor[..., None, :])
+    prior = torch.tensor([found.row(n).prior_sd for n in names], dtype=DOUBLE)
+    for i, name in enumerate(names):
+        most = spread_factors()[name]
+        said = (1 - (sd[..., i] / prior[i]) ** 2).clamp(min=0)
+        torch.testing.assert_close(factor[..., i] ** 2, 1 + (most**2 - 1) * said)
+    assert problem.n_pixels == 3
+
+
+def test_every_inferred_variable_has_a_factor_of_widening():
+    rows = [v.name for v in STATE_TABLE if not isinstance(v.dynamics, Fixed)]
+    rows += ["misfit_B04", "misfit_B01", "misfit_VV", "misfit_VH", "offset_37_VV", "offset_a_VH"]
+    nothing_left = torch.zeros(len(rows), dtype=DOUBLE)
+    factors = widening(rows, nothing_left)
+    assert (factors > 1).all()
+    assert factors[rows.index("offset_37_VV")].item() == spread_factors()["offset_VV"]
+    assert factors[rows.index("misfit_B01")].item() == spread_factors()["misfit_optical"]
+    assert (widening(rows, torch.ones(len(rows), dtype=DOUBLE)) == 1).all()
+    # jumps may leave more than the stationary prior
+    assert (widening(rows, torch.full((len(rows),), 1.7, dtype=DOUBLE)) == 1).all()
 
 
 def test_last_step_is_taken_only_when_small():
