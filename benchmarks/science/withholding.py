@@ -33,7 +33,8 @@ Values = NDArray[np.float64]
 RED, NEAR_INFRARED, BLUE = "B04", "B08", "B02"
 GAPS = (1, 15, 30, 60)
 DRAWS_NDVI = 400
-NOTES = """  difference: RMSE less that of linear interpolation on the same targets, paired bootstrap
+NOTES = """\
+  difference: RMSE less that of linear interpolation on the same targets, paired bootstrap
   linear_mae: mean error of linear interpolation, which states no spread: its CRPS
   NDVI is that of the two predicted bands; its CRPS and coverage take their errors as independent,
   which they are not: for these read the bands\n"""
