@@ -7,6 +7,7 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+import torch
 
 # Two cores and a suite of four minutes: few examples, the same ones at every run, so that a
 # failure in CI is a failure at home. PHYSFUSE_HYPOTHESIS=search looks further and at random.
@@ -26,6 +27,9 @@ hypothesis.settings.register_profile(
     suppress_health_check=[hypothesis.HealthCheck.too_slow],
 )
 hypothesis.settings.load_profile(os.environ.get("PHYSFUSE_HYPOTHESIS", "default"))
+
+# Small batches gain nothing from threads, and on a busy machine threads wait for each other.
+torch.set_num_threads(1)
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 

@@ -21,11 +21,17 @@ from physfuse.radiative.leaf_angle import campbell, campbell_jacobian
 from physfuse.radiative.prospect import absorption, leaf_spectra, plate_model
 from physfuse.radiative.radiometry import to_db
 from physfuse.radiative.sail import bidirectional_reflectance
-from physfuse.radiative.soil_reflectance import soil_reflectance_jacobian, soil_spectra
+from physfuse.radiative.soil_reflectance import (
+    soil_reflectance,
+    soil_reflectance_jacobian,
+    soil_spectra,
+)
 from physfuse.radiative.spectral import BandQuadrature, quadrature_matrix
 from physfuse.radiative.water_cloud import water_cloud
 
-CHUNK = 512  # pairs per pass: the node arrays of one pass stay in the second-level cache
+# Pairs per pass: the arrays of one pass stay in the second-level cache.
+PREDICTION_CHUNK = 1024
+JACOBIAN_CHUNK = 512
 
 CANOPY_WATER = 10.0  # kg m-2 of water per unit LAI and cm of equivalent water thickness
 
@@ -155,7 +161,7 @@ class OpticalOperator:
     ) -> Float[Tensor, "pairs channels"]:
         """Reflectance of each pair in each band. [1]."""
         values = values.to(self._bands.dtype)
-        chunks = zip(values.split(CHUNK), geometry.split(CHUNK), strict=True)
+        chunks = zip(values.split(PREDICTION_CHUNK), geometry.split(PREDICTION_CHUNK), strict=True)
         return torch.cat([self._predict(v, g) for v, g in chunks])
 
     def linearise(
@@ -163,7 +169,7 @@ class OpticalOperator:
     ) -> Linearisation:
         """Reflectance and its derivatives by every input."""
         values = values.to(self._bands.dtype)
-        chunks = zip(values.split(CHUNK), geometry.split(CHUNK), strict=True)
+        chunks = zip(values.split(JACOBIAN_CHUNK), geometry.split(JACOBIAN_CHUNK), strict=True)
         parts = [self._linearise(v, g) for v, g in chunks]
         return Linearisation(
             torch.cat([p.prediction for p in parts]), torch.cat([p.jacobian for p in parts])
@@ -178,7 +184,15 @@ class OpticalOperator:
         dso = self._dso[geometry][:, None]
         gap, mean_gap = hotspot(lai, ks, ko, dso, self.hspot, "gauss_legendre")
         rho, tau = plate_model(self._absorption(v), v["n"][:, None], self._leaf)
-        soil = self._soil_jacobian(v)[0]
+        soil = soil_reflectance(
+            v["soil_brightness"],
+            v["soil_shape_1"],
+            v["soil_shape_2"],
+            v["soil_shape_3"],
+            v["soil_darkening"],
+            v["soil_moisture"],
+            self._soil,
+        )
         nodes = bidirectional_reflectance(rho, tau, soil, lai, ks, ko, bf, sob, sof, gap, mean_gap)
         return nodes @ self._bands
 

@@ -120,7 +120,8 @@ def test_more_pairs_than_one_pass_holds(name: str, monkeypatch: pytest.MonkeyPat
     operator = CASES[name]
     values, geometry = draw(operator, 23, seed=4)
     whole, alone = operator.linearise(values, geometry), operator.predict(values, geometry)
-    monkeypatch.setattr("physfuse.inference.operators.CHUNK", 5)
+    monkeypatch.setattr("physfuse.inference.operators.PREDICTION_CHUNK", 5)
+    monkeypatch.setattr("physfuse.inference.operators.JACOBIAN_CHUNK", 5)
     parts = operator.linearise(values, geometry)
     torch.testing.assert_close(parts.prediction, whole.prediction, rtol=1e-12, atol=1e-14)
     torch.testing.assert_close(parts.jacobian, whole.jacobian, rtol=1e-9, atol=1e-12)
