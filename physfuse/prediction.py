@@ -275,7 +275,7 @@ def _predict_radar(
         centre, variance = _channels(posterior, operator, added, radar_gain, day)
         shape = centre.shape
         at = looks[t].T if looks.ndim == 3 else np.broadcast_to(looks, shape)
-        n_looks = torch.from_numpy(np.ascontiguousarray(at)).to(centre).expand(shape)
+        n_looks = torch.from_numpy(np.array(at, order="C")).to(centre).expand(shape)
         draws = _draws(centre, variance, radar_spread(centre, n_looks), generator)
         seen = draws + speckle_bias_db(n_looks)
         parts.append(_quantiles("backscatter", 10 ** (centre / 10), 10 ** (seen / 10)))

@@ -153,7 +153,8 @@ def check_time(dataset: xr.Dataset, label: str) -> np.ndarray:
     values = time.values
     if values.dtype == object and hasattr(values[0], "calendar"):
         try:
-            values = time.to_index().to_datetimeindex(time_unit="ns").values  # type: ignore[attr-defined]
+            index: Any = time.to_index()
+            values = index.to_datetimeindex(time_unit="ns").values
         except (ValueError, AttributeError) as error:
             raise CubeError(
                 f"{label}: times are in the calendar {values[0].calendar!r}; allowed: the "
