@@ -1,7 +1,7 @@
 """Variables that follow from the state: light, cover, albedo, canopy chlorophyll and water.
 
 Their moments are those of the logarithm or the logit, by sigma points of the joint posterior.
-What needs the canopy model is evaluated at the knots and on every fifth day and interpolated in
+What needs the canopy model is evaluated at the knots and on every third day and interpolated in
 between.
 """
 
@@ -28,7 +28,7 @@ from physfuse.radiative.soil_reflectance import soil_reflectance, soil_spectra
 from physfuse.radiative.spectral import quadrature_matrix, virtual_bands
 from physfuse.sun import at_local_solar_time, solar_position
 
-CANOPY_STEP = 5  # days between two evaluations of the canopy model
+CANOPY_STEP = 3  # days between two evaluations; with 5 the moments bend too much in long gaps
 LOWEST_SUN = 85.0  # solar zenith above which light variables are missing, degree
 LIGHT_HOUR = 10.0  # local solar time of black-sky variables, h
 CHUNK_DAYS = 16
@@ -36,7 +36,7 @@ CHUNK_DAYS = 16
 GRAMS_PER_M2 = 0.01  # g m-2 in one ug cm-2
 
 _LIGHT_INPUTS = ("lai", "ala", "cab", "cbrown", "soil_brightness")
-_ALBEDO_INPUTS = ("lai", "ala", "cbrown", "cw", "soil_brightness", "soil_moisture")
+_ALBEDO_INPUTS = ("lai", "ala", "cbrown", "cw", "soil_brightness", "soil_moisture", "n", "cm")
 _LEAF_CONSTANTS = ("n", "car_ratio", "cm")
 _CANOPY_INPUTS = ("lai", "ala", "cab", "cbrown", "cw", *_LEAF_CONSTANTS, *SOIL_INPUTS)
 
@@ -209,7 +209,7 @@ class LightMoments(NamedTuple):
 def canopy_days(
     first: int, last: int, knot_days: Float[Tensor, " knots"]
 ) -> Float[Tensor, " canopy_days"]:
-    """Days on which the canopy model runs: every fifth, the last, and the knots in between."""
+    """Days on which the canopy model runs: every third, the last, and the knots in between."""
     regular = torch.arange(first, last + 1, CANOPY_STEP, dtype=torch.float64)
     knots = knot_days[(knot_days >= first) & (knot_days <= last)].to(torch.float64)
     end = torch.tensor([last], dtype=torch.float64)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -19,6 +20,8 @@ from physfuse.inference.state import STATE_TABLE, Variable
 from physfuse.radiative.errors import CubeError, DomainError
 from physfuse.streams import Plan, optical_streams, radar_streams, run_layout
 
+TRUSTING_ITERATIONS = 8
+TRUSTED_CLEAR = 0.8  # clear probability from which the first steps take a date as clear
 STEP_LIMIT = 0.25  # posterior variances by which the last, unjudged step may move the mean
 
 
@@ -175,10 +178,21 @@ def build_problem(run: Run, pixels: slice) -> Problem:
     )
 
 
+def trust_clear(problem: Problem) -> Problem:
+    """Problem in which every acquisition that is probably clear is clear for certain."""
+    streams = tuple(
+        s._replace(clear=torch.where(s.clear >= TRUSTED_CLEAR, torch.ones_like(s.clear), s.clear))
+        for s in problem.streams
+    )
+    return dataclasses.replace(problem, streams=streams)
+
+
 def solve(run: Run, problem: Problem) -> Solved:
     """Posterior of a batch of pixels; no file is touched.
 
-    Pixels that do not converge from the first guess start again from a thin canopy, where the
+    Where clear probabilities are below one, the first steps trust what is probably clear: far from
+    the solution every date looks cloudy, and a date once given up does not come back. Pixels that
+    do not converge from the first guess start again from a thin canopy, where the
     transform of the LAI has a slope; of the two the likelier state is kept.
 
     Parameters
@@ -193,7 +207,12 @@ def solve(run: Run, problem: Problem) -> Solved:
     """
     knot_day = torch.from_numpy(run.knot_days).to(torch.float64)
     with torch.no_grad():
-        solution = iterate(problem, *first_guess(problem, knot_day), run.options)
+        x, c = first_guess(problem, knot_day)
+        if any(bool((stream.clear < 1).any()) for stream in problem.streams):
+            trusting = Options(max_iterations=TRUSTING_ITERATIONS)
+            state = iterate(trust_clear(problem), x, c, trusting).state
+            x, c = state.x, state.c
+        solution = iterate(problem, x, c, run.options)
         again = (solution.status == int(Status.NOT_CONVERGED)).nonzero()[:, 0]
         if len(again):
             part = problem.take(again)

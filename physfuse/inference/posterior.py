@@ -59,7 +59,8 @@ class Posterior:
 
     def season(self, day: Float[Tensor, " days"]) -> Int[Tensor, " days"]:
         """Season of each day."""
-        return (torch.searchsorted(self.season_start, day, right=True) - 1).clamp(min=0)
+        index = torch.searchsorted(self.season_start, day.contiguous(), right=True)
+        return (index - 1).clamp(min=0)
 
     def row(self, name: str) -> Variable:
         """Row of a variable, in the state or not.
