@@ -65,7 +65,7 @@ class Options:
         First damping, in units of the prior precision of each component.
     """
 
-    max_iterations: int = 40
+    max_iterations: int = 60
     tolerance: float = 1.0
     damping: float = 10.0
 
