@@ -20,13 +20,11 @@ import xarray as xr
 from benchmarks.science.record import Record, parser, spread
 from benchmarks.science.scores import NORMAL_95, bars, normal_cdf, rank_histogram
 from physfuse.cube import open_optical, open_radar
-from physfuse.inference.gauss_newton import Problem, Status, iterate, merge
-from physfuse.inference.initial import RESTART_LAI, constant_start, first_guess
-from physfuse.inference.posterior import Posterior, posterior
+from physfuse.inference.gauss_newton import Status
 from physfuse.inference.sampling import draw_prior, observe
 from physfuse.inference.spread import TABLE, spread_groups
 from physfuse.inference.state import STATE_TABLE, Variable, Varying, state_table
-from physfuse.run import STEP_LIMIT, Run, build_problem, plan_run
+from physfuse.run import Run, build_problem, plan_run, solve
 
 BANDS = ("B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B11", "B12")
 POLARIZATIONS = ("VV", "VH")
@@ -127,23 +125,6 @@ def _time(day: np.ndarray) -> np.ndarray:
     return (START + day.astype("timedelta64[D]")).astype("datetime64[ns]") + np.timedelta64(11, "h")
 
 
-def retrieved(run: Run, problem: Problem) -> tuple[Posterior, np.ndarray, np.ndarray]:
-    """Posterior, iterations and failures, by the same steps as :func:`physfuse.run.solve`."""
-    knot_day = torch.from_numpy(run.knot_days).to(torch.float64)
-    with torch.no_grad():
-        solution = iterate(problem, *first_guess(problem, knot_day), run.options)
-        again = (solution.status == int(Status.NOT_CONVERGED)).nonzero()[:, 0]
-        if len(again):
-            rest = problem.take(again)
-            second = iterate(rest, *constant_start(rest, RESTART_LAI), run.options)
-            solution = merge(solution, second, again)
-        full = posterior(
-            problem, solution, knot_day, run.plan.season_start, STEP_LIMIT, run.plan.table
-        )
-    failed = (solution.status == int(Status.NOT_CONVERGED)).numpy()
-    return full, solution.iterations.numpy(), failed
-
-
 def draw_and_retrieve(part: Part) -> Answer:
     """Draw pixel-years, observe and retrieve them."""
     run = season(part)
@@ -152,7 +133,9 @@ def draw_and_retrieve(part: Part) -> Answer:
     layout = problem.layout
     x, c = draw_prior(problem.transitions, layout.prior_sd_c(), part.n_pixels, generator)
     problem = observe(problem, x, c, generator)
-    full, iterations, failed = retrieved(run, problem)
+    solved = solve(run, problem)
+    full, iterations = solved.posterior, solved.solution.iterations.numpy()
+    failed = (solved.solution.status == int(Status.NOT_CONVERGED)).numpy()
     knots = torch.from_numpy(run.knot_days).to(torch.float64)
     varying, constant, narrowed = {}, {}, {}
     groups = (

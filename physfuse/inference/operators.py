@@ -184,15 +184,7 @@ class OpticalOperator:
         dso = self._dso[geometry][:, None]
         gap, mean_gap = hotspot(lai, ks, ko, dso, self.hspot, "gauss_legendre")
         rho, tau = plate_model(self._absorption(v), v["n"][:, None], self._leaf)
-        soil = soil_reflectance(
-            v["soil_brightness"],
-            v["soil_shape_1"],
-            v["soil_shape_2"],
-            v["soil_shape_3"],
-            v["soil_darkening"],
-            v["soil_moisture"],
-            self._soil,
-        )
+        soil = soil_reflectance(*_soil_inputs(v), self._soil)
         nodes = bidirectional_reflectance(rho, tau, soil, lai, ks, ko, bf, sob, sof, gap, mean_gap)
         return nodes @ self._bands
 
@@ -203,7 +195,7 @@ class OpticalOperator:
         table = self._table[geometry]
         angular = torch.einsum("pc,pcf->pf", lidf, table).to(values.dtype)
         angular_slope = torch.einsum("pc,pcf->pf", lidf_slope, table).to(values.dtype)
-        soil, soil_slopes = self._soil_jacobian(v)
+        soil, soil_slopes = soil_reflectance_jacobian(*_soil_inputs(v), self._soil)
         lai = v["lai"][:, None]
         ks, ko, bf, sob, sof = angular[..., None].unbind(-2)
         dso = self._dso[geometry][:, None]
@@ -251,17 +243,11 @@ class OpticalOperator:
         content = (v["cab"], car, self.ant, v["cbrown"], v["cw"], v["cm"])
         return absorption(v["n"], *content, self._leaf)
 
-    def _soil_jacobian(self, v: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Reflectance of the soil at the nodes and its slopes by :data:`SOIL_INPUTS`."""
-        return soil_reflectance_jacobian(
-            v["soil_brightness"],
-            v["soil_shape_1"],
-            v["soil_shape_2"],
-            v["soil_shape_3"],
-            v["soil_darkening"],
-            v["soil_moisture"],
-            self._soil,
-        )
+
+def _soil_inputs(v: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Values by the order of :data:`SOIL_INPUTS`."""
+    brightness, shape_1, shape_2, shape_3, darkening, moisture = (v[name] for name in SOIL_INPUTS)
+    return brightness, shape_1, shape_2, shape_3, darkening, moisture
 
 
 class RadarOperator:

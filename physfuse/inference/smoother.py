@@ -262,28 +262,3 @@ def log_determinant(factors: Factorisation) -> Float[Tensor, " pixels"]:
     diagonals = [f.diagonal(dim1=-2, dim2=-1).log().sum(-1) for f in factors.inverse_factor]
     corner = factors.corner_factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
     return 2 * corner - 2 * torch.stack(diagonals).sum(0)
-
-
-def quadratic_form(
-    diagonal: Float[Tensor, "knots pixels m m"],
-    upper: Float[Tensor, "steps pixels m m"],
-    x: Float[Tensor, "knots pixels m"],
-) -> Float[Tensor, "knots pixels m"]:
-    """Product of a block-tridiagonal matrix with x, for gradients and costs.
-
-    Parameters
-    ----------
-    diagonal, upper : Tensor
-        Blocks as in :class:`BorderedSystem`.
-    x : Tensor, shape (K, P, m)
-
-    Returns
-    -------
-    Tensor, shape (K, P, m)
-    """
-    column = x[..., None]
-    out = diagonal @ column
-    pad = torch.nn.functional.pad
-    ahead = pad(upper @ column[1:], (0, 0, 0, 0, 0, 0, 0, 1))
-    behind = pad(upper.mT @ column[:-1], (0, 0, 0, 0, 0, 0, 1, 0))
-    return (out + ahead + behind)[..., 0]

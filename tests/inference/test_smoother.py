@@ -16,7 +16,6 @@ from physfuse.inference.smoother import (
     factorise,
     log_determinant,
     marginals,
-    quadratic_form,
 )
 from physfuse.inference.state import StateLayout
 
@@ -227,24 +226,3 @@ def test_gradient_matches_finite_difference():
         t.clone().requires_grad_() for t in (system.diagonal, system.border, system.x_information)
     ]
     assert torch.autograd.gradcheck(everything, arguments, eps=1e-6, atol=1e-5, rtol=1e-4)
-
-
-def test_quadratic_form_is_the_dense_product():
-    generator = torch.Generator().manual_seed(0)
-    kind = {"dtype": DOUBLE, "generator": generator}
-    diagonal = torch.randn(4, 2, 3, 3, **kind)
-    diagonal = diagonal + diagonal.mT
-    upper = torch.randn(3, 2, 3, 3, **kind)
-    x = torch.randn(4, 2, 3, **kind)
-    out = quadratic_form(diagonal, upper, x)
-    for p in range(2):
-        dense = torch.zeros(12, 12, dtype=DOUBLE)
-        for k in range(4):
-            at = slice(3 * k, 3 * k + 3)
-            dense[at, at] = diagonal[k, p]
-            if k < 3:
-                late = slice(3 * k + 3, 3 * k + 6)
-                dense[at, late] = upper[k, p]
-                dense[late, at] = upper[k, p].T
-        expected = (dense @ x[:, p].flatten()).view(4, 3)
-        torch.testing.assert_close(out[:, p], expected, rtol=1e-13, atol=1e-13)
