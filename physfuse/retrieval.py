@@ -47,7 +47,8 @@ from physfuse.variables import SPREADS, QualityFlag, check_variables
 from physfuse.workers import in_order
 
 MODELS = ("physics",)
-BATCH_PIXELS = 200
+BATCH_PIXELS = 400
+BATCH_KNOTS = 60_000  # pixels times knots: about 10 kB of covariances for each
 CHUNK_DAYS = 32
 FEW_OBSERVATIONS = 5  # acquisitions in a whole run
 SATURATED_SLOPE = 0.5  # relative spread of an LAI above 5 that counts as saturated
@@ -72,7 +73,7 @@ def retrieve(
     bare_soil: str = "baghdadi_2016",
     table: Sequence[Variable] = STATE_TABLE,
     seed: int = 0,
-    batch_pixels: int = BATCH_PIXELS,
+    batch_pixels: int | None = None,
 ) -> xr.Dataset:
     """Daily biophysical variables with uncertainty from optical and radar cubes.
 
@@ -106,8 +107,9 @@ def retrieve(
         State table; see :func:`physfuse.inference.state.state_table`.
     seed : int
         Of the draws behind the predictions.
-    batch_pixels : int
-        Pixels solved at once: memory grows with it, the result does not change.
+    batch_pixels : int, optional
+        Pixels solved at once: memory grows with it, the result does not change beyond rounding.
+        Where not given 400, or fewer where the calendar is long.
 
     Returns
     -------
@@ -158,6 +160,8 @@ def retrieve(
     if target is not None:
         check_common_grid([*cubes, target])
         predictor = Predictor(run, target, predict_out, attributes, overwrite, seed)
+    if batch_pixels is None:
+        batch_pixels = max(1, min(BATCH_PIXELS, BATCH_KNOTS // len(run.knot_days)))
     bar = progress_bar(run.grid.n_pixels, "retrieving", quiet=quiet)
     with bar, writer, predictor or nullcontext():
         for batch in in_order(_worker(run, maker, predictor), _tasks(run, predictor, batch_pixels)):

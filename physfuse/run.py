@@ -12,7 +12,16 @@ from torch import Tensor
 
 from physfuse.cube import Grid, OpticalCube, RadarCube
 from physfuse.inference.dynamics import transitions
-from physfuse.inference.gauss_newton import Options, Problem, Solution, Status, iterate, merge
+from physfuse.inference.gauss_newton import (
+    Options,
+    Problem,
+    Solution,
+    Status,
+    collect,
+    iterate,
+    merge,
+    resume,
+)
 from physfuse.inference.initial import RESTART_LAI, constant_start, first_guess
 from physfuse.inference.likelihood import Stream
 from physfuse.inference.posterior import Posterior, posterior, season_starts
@@ -20,7 +29,9 @@ from physfuse.inference.state import STATE_TABLE, Variable
 from physfuse.radiative.errors import CubeError, DomainError
 from physfuse.streams import Plan, optical_streams, radar_streams, run_layout
 
-TRUSTING_ITERATIONS = 8
+TRUSTING_ITERATIONS = 6
+FIRST_ITERATIONS = 8  # after which the few pixels still on their way are pooled
+FIRST_PIXELS = 200  # of one first pass: few enough for the caches
 TRUSTED_CLEAR = 0.8  # clear probability from which the first steps take a date as clear
 STEP_LIMIT = 0.25  # posterior variances by which the last, unjudged step may move the mean
 
@@ -207,21 +218,57 @@ def solve(run: Run, problem: Problem) -> Solved:
     """
     knot_day = torch.from_numpy(run.knot_days).to(torch.float64)
     with torch.no_grad():
-        x, c = first_guess(problem, knot_day)
-        if any(bool((stream.clear < 1).any()) for stream in problem.streams):
-            trusting = Options(max_iterations=TRUSTING_ITERATIONS)
-            state = iterate(trust_clear(problem), x, c, trusting).state
-            x, c = state.x, state.c
-        solution = iterate(problem, x, c, run.options)
-        again = (solution.status == int(Status.NOT_CONVERGED)).nonzero()[:, 0]
-        if len(again):
-            part = problem.take(again)
-            second = iterate(part, *constant_start(part, RESTART_LAI), run.options)
-            solution = merge(solution, second, again)
+        first = []
+        for pixels in torch.arange(problem.n_pixels).split(FIRST_PIXELS):
+            first.append((pixels, _first_pass(run, problem.take(pixels), knot_day)))
+        solution = _go_on(problem, collect(first), run.options)
+        solution = _restart(problem, solution, run.options)
         full = posterior(
             problem, solution, knot_day, run.plan.season_start, STEP_LIMIT, run.plan.table
         )
     return Solved(problem, solution, full)
+
+
+def _first_pass(run: Run, problem: Problem, knot_day: Tensor) -> Solution:
+    """First iterations of some pixels, at first trusting what is probably clear."""
+    x, c = first_guess(problem, knot_day)
+    few = dataclasses.replace(
+        run.options, max_iterations=min(FIRST_ITERATIONS, run.options.max_iterations)
+    )
+    if not any(bool((stream.clear < 1).any()) for stream in problem.streams):
+        return iterate(problem, x, c, few)
+    trusting = dataclasses.replace(run.options, max_iterations=TRUSTING_ITERATIONS)
+    start = iterate(trust_clear(problem), x, c, trusting)
+    solution = resume(problem, start, few)
+    return dataclasses.replace(solution, iterations=start.iterations + solution.iterations)
+
+
+def _unconverged(solution: Solution) -> Tensor:
+    return (solution.status == int(Status.NOT_CONVERGED)).nonzero()[:, 0]
+
+
+def _go_on(problem: Problem, solution: Solution, options: Options) -> Solution:
+    """Solution with the pixels that have not converged taken on together."""
+    left = _unconverged(solution)
+    if len(left) == 0:
+        return solution
+    more = resume(problem.take(left), solution.take(left), options)
+    done = (solution.status == int(Status.CONVERGED)).nonzero()[:, 0]
+    joined = collect([(done, solution.take(done)), (left, more)])
+    spent = solution.iterations.index_add(0, left, more.iterations)
+    return dataclasses.replace(joined, iterations=spent)
+
+
+def _restart(problem: Problem, solution: Solution, options: Options) -> Solution:
+    """Solution with what has not converged tried again from a thin canopy.
+
+    There the transform of the LAI has a slope; of two states the likelier is kept.
+    """
+    left = _unconverged(solution)
+    if len(left) == 0:
+        return solution
+    part = problem.take(left)
+    return merge(solution, iterate(part, *constant_start(part, RESTART_LAI), options), left)
 
 
 def observed_on(problem: Problem, sensor: str, knot_days: np.ndarray, days: np.ndarray) -> Tensor:

@@ -173,8 +173,9 @@ def test_an_orbit_never_seen_is_less_certain(tmp_path: Path, cubes: Cubes) -> No
 def test_predictions_do_not_depend_on_the_batch(tmp_path: Path, cubes: Cubes) -> None:
     cubes = two_sites(cubes)
     for target in (cube.isel(time=[1, 6]) for cube in cubes):
+        # Steps are solved in single precision: see BATCH_ROUNDING in test_retrieval.py.
         one, other = (predicted(tmp_path, cubes, target, batch_pixels=n) for n in (200, 1))
-        assert_same(one, other, rtol=1e-5)
+        assert_same(one, other, rtol=1e-4)
 
 
 def test_the_seed_moves_the_intervals_and_not_the_median(tmp_path: Path, cubes: Cubes) -> None:

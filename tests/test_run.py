@@ -165,6 +165,7 @@ def test_a_batch_of_some_pixels_is_a_part_of_the_whole() -> None:
     whole = solve(run, build_problem(run, slice(0, 2)))
     part = solve(run, build_problem(run, slice(1, 2)))
     assert part.problem.n_pixels == 1
+    # Steps are solved in single precision: where the last one starts differs by rounding.
     np.testing.assert_allclose(
-        part.posterior.c_mean[0].numpy(), whole.posterior.c_mean[1].numpy(), rtol=1e-6, atol=1e-6
+        part.posterior.c_mean[0].numpy(), whole.posterior.c_mean[1].numpy(), rtol=1e-5, atol=1e-5
     )

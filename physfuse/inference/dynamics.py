@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -29,7 +31,8 @@ class Jump(NamedTuple):
     width: int
 
 
-class Transitions(NamedTuple):
+@dataclass(frozen=True)
+class Transitions:
     """Transitions x_{k+1} = A_k x_k + e_k, e_k ~ N(0, Q_k), of deviations from the prior mean.
 
     Attributes
@@ -52,6 +55,26 @@ class Transitions(NamedTuple):
     spread: Float[Tensor, "steps m m"]
     stationary_sd: Float[Tensor, " m"]
     jumps: tuple[Jump, ...]
+
+    @cached_property
+    def precision(self) -> Float[Tensor, "steps m m"]:
+        """Inverse of q; there is none where an interval is zero."""
+        inverse: Tensor = torch.linalg.inv(self.q)
+        return inverse
+
+    @cached_property
+    def shared(self) -> tuple[Float[Tensor, "knots m m"], Float[Tensor, "steps m m"]]:
+        """Diagonal and upper precision blocks of what does not jump, the same for all pixels."""
+        plain = torch.ones(self.a.shape[-1], dtype=self.a.dtype, device=self.a.device)
+        for start, width in self.jumps:
+            plain = torch.cat([plain[:start], plain.new_zeros(width), plain[start + width :]])
+        precision = self.precision * (plain[:, None] * plain)
+        upper = -self.a.mT @ precision
+        early = -upper @ self.a
+        pad = torch.nn.functional.pad
+        base = pad(early, (0, 0, 0, 0, 0, 1)) + pad(precision, (0, 0, 0, 0, 1, 0))
+        first = base[:1] + torch.diag(self.stationary_sd**-2)
+        return torch.cat([first, base[1:]]), upper
 
 
 def transitions(layout: StateLayout, interval: Float[Tensor, " steps"]) -> Transitions:
@@ -159,7 +182,7 @@ def jump_weights(
     for start, width in steps.jumps:
         block = slice(start, start + width)
         e = innovation[..., block]
-        precision = torch.linalg.inv(steps.q[:, block, block])
+        precision = steps.precision[:, block, block]
         mahalanobis = torch.einsum("kpa,kab,kpb->kp", e, precision, e)
         weights.append(((nu + width) / (nu + mahalanobis)).clamp(max=1.0))
     if not weights:
@@ -184,6 +207,107 @@ def _inflated(
     return q + added[..., None, None] * steps.spread[:, None, block, block]
 
 
+@dataclass(frozen=True)
+class Prior:
+    """Markov prior of a batch of pixels with the jump weights of each.
+
+    Attributes
+    ----------
+    steps : Transitions
+    jump_precision : tuple of Tensor, shape (K-1, P, d, d)
+        Precision of the innovation of every variable that may jump.
+    n_pixels : int
+    """
+
+    steps: Transitions
+    jump_precision: tuple[Float[Tensor, "steps pixels _ _"], ...]
+    n_pixels: int
+
+    def knots(self, dtype: torch.dtype) -> PriorKnots:
+        """Its precision blocks, each made when asked for."""
+        steps = self.steps
+        m = steps.a.shape[-1]
+        late, early, upper, places = [], [], [], [torch.zeros(0, dtype=torch.long)]
+        for (start, width), p in zip(steps.jumps, self.jump_precision, strict=True):
+            block = slice(start, start + width)
+            a = steps.a[:, None, block, block]
+            coupling = a.mT @ p
+            late.append(p.flatten(-2))
+            early.append((coupling @ a).flatten(-2))
+            upper.append(-coupling.flatten(-2))
+            index = torch.arange(start, start + width)
+            places.append((index[:, None] * m + index).flatten())
+        pad = torch.nn.functional.pad
+        nothing = steps.a.new_zeros(len(steps.a), self.n_pixels, 0)
+        entries = pad(torch.cat([nothing, *late], -1), (0, 0, 0, 0, 1, 0))
+        entries = entries + pad(torch.cat([nothing, *early], -1), (0, 0, 0, 0, 0, 1))
+        # The diagonal stands last, for what is added to it knot by knot.
+        place = torch.cat([*places, torch.arange(m) * (m + 1)]).to(steps.a.device)
+        shared, shared_upper = steps.shared
+        return PriorKnots(
+            shared.flatten(1).to(dtype),
+            shared_upper.flatten(1).to(dtype),
+            entries.to(dtype),
+            torch.cat([nothing, *upper], -1).to(dtype),
+            torch.nn.functional.one_hot(place, m * m).to(dtype),
+        )
+
+
+class PriorKnots(NamedTuple):
+    """Precision blocks of a prior: what all pixels share, and what their jumps add.
+
+    Attributes
+    ----------
+    shared : Tensor, shape (K, m m)
+    shared_upper : Tensor, shape (K-1, m m)
+    entries : Tensor, shape (K, P, J)
+        Entries of the diagonal blocks that the jumps change.
+    upper_entries : Tensor, shape (K-1, P, J)
+        The same of the blocks (k, k+1).
+    place : Tensor, shape (J + m, m m)
+        One-hot place of each entry in a block, and of its diagonal.
+    """
+
+    shared: Float[Tensor, "knots mm"]
+    shared_upper: Float[Tensor, "steps mm"]
+    entries: Float[Tensor, "knots pixels entries"]
+    upper_entries: Float[Tensor, "steps pixels entries"]
+    place: Float[Tensor, "places mm"]
+
+    def diagonal(self, k: int, ridge: Float[Tensor, "pixels m"]) -> Float[Tensor, "pixels m m"]:
+        """Block (k, k) with something added to its diagonal."""
+        entries = torch.cat([self.entries[k], ridge], -1)
+        m = ridge.shape[-1]
+        return torch.addmm(self.shared[k], entries, self.place).view(-1, m, m)
+
+    def upper(self, k: int) -> Float[Tensor, "pixels m m"] | None:
+        """Block (k, k+1); None after the last knot."""
+        if k == len(self.shared_upper):
+            return None
+        entries = self.upper_entries[k]
+        m = len(self.place) - entries.shape[-1]
+        block = torch.addmm(self.shared_upper[k], entries, self.place[: entries.shape[-1]])
+        return block.view(-1, m, m)
+
+
+def markov_prior(steps: Transitions, weights: Float[Tensor, "steps pixels jumps"]) -> Prior:
+    """Prior with the jump weights of every pixel.
+
+    Parameters
+    ----------
+    steps : Transitions
+    weights : Tensor, shape (K-1, P, n_jumps)
+        Student-t weights in (0, 1]; all one gives the Gaussian prior.
+
+    Returns
+    -------
+    Prior
+    """
+    jumps = range(len(steps.jumps))
+    precision = tuple(_inverse_small(_inflated(steps, j, weights[..., j])) for j in jumps)
+    return Prior(steps, precision, weights.shape[1])
+
+
 class PriorBlocks(NamedTuple):
     """Precision of the deviations x_1..x_K: block tridiagonal.
 
@@ -199,7 +323,7 @@ class PriorBlocks(NamedTuple):
 
 
 def prior_blocks(steps: Transitions, weights: Float[Tensor, "steps pixels jumps"]) -> PriorBlocks:
-    """Precision blocks of the prior with the jump weights of every pixel.
+    """All precision blocks of the prior with the jump weights of every pixel, float64.
 
     Parameters
     ----------
@@ -211,59 +335,24 @@ def prior_blocks(steps: Transitions, weights: Float[Tensor, "steps pixels jumps"
     -------
     PriorBlocks
     """
-    m = steps.a.shape[-1]
     n_steps, n_pixels = weights.shape[:2]
-    base, base_upper = _shared_blocks(steps)
-    shape = (n_steps + 1, n_pixels, m, m)
-    if not steps.jumps or n_steps == 0:
-        return PriorBlocks(
-            base[:, None].expand(shape), base_upper[:, None].expand(n_steps, *shape[1:])
-        )
-    parts: tuple[list[Tensor], list[Tensor], list[Tensor]] = ([], [], [])
-    places: list[Tensor] = []
-    for j, (start, width) in enumerate(steps.jumps):
-        block = slice(start, start + width)
-        a = steps.a[:, None, block, block]
-        p = _inverse_small(_inflated(steps, j, weights[..., j]))
-        for part, value in zip(parts, (p, a.mT @ p @ a, -a.mT @ p), strict=True):
-            part.append(value.flatten(-2))
-        index = torch.arange(start, start + width, device=steps.a.device)
-        places.append((index[:, None] * m + index).flatten())
-    place = torch.nn.functional.one_hot(torch.cat(places), m * m).to(torch.float64)
-    late, early, upper = (torch.cat(part, -1) for part in parts)
-    pad = torch.nn.functional.pad
-    both = pad(late, (0, 0, 0, 0, 1, 0)) + pad(early, (0, 0, 0, 0, 0, 1))
-    diagonal = torch.baddbmm(base.flatten(1)[:, None], both, place.expand(n_steps + 1, -1, -1))
-    coupling = torch.baddbmm(base_upper.flatten(1)[:, None], upper, place.expand(n_steps, -1, -1))
-    return PriorBlocks(diagonal.view(shape), coupling.view(n_steps, *shape[1:]))
-
-
-def _shared_blocks(steps: Transitions) -> tuple[Tensor, Tensor]:
-    """Diagonal and upper blocks of the variables that do not jump, the same for all pixels."""
     m = steps.a.shape[-1]
-    plain = torch.ones(m, dtype=torch.float64, device=steps.a.device)
-    for start, width in steps.jumps:
-        plain = torch.cat([plain[:start], plain.new_zeros(width), plain[start + width :]])
-    precision = torch.linalg.inv(steps.q) * (plain[:, None] * plain)
-    upper = -steps.a.mT @ precision
-    early = -upper @ steps.a
-    pad = torch.nn.functional.pad
-    base = pad(early, (0, 0, 0, 0, 0, 1)) + pad(precision, (0, 0, 0, 0, 1, 0))
-    start_block = torch.diag(steps.stationary_sd**-2)
-    return torch.cat([(base[0] + start_block)[None], base[1:]]), upper
+    knots = markov_prior(steps, weights).knots(torch.float64)
+    none = steps.a.new_zeros(n_pixels, m)
+    diagonal = torch.stack([knots.diagonal(k, none) for k in range(n_steps + 1)])
+    upper = [knots.upper(k) for k in range(n_steps)]
+    joined = torch.stack([block for block in upper if block is not None]) if upper else None
+    return PriorBlocks(diagonal, diagonal[:0] if joined is None else joined)
 
 
 def prior_force(
-    steps: Transitions,
-    weights: Float[Tensor, "steps pixels jumps"],
-    x: Float[Tensor, "knots pixels m"],
+    prior: Prior, x: Float[Tensor, "knots pixels m"]
 ) -> tuple[Float[Tensor, "knots pixels m"], Float[Tensor, " pixels"]]:
     """Gradient and value of the prior's cost, half the squared length of the innovations.
 
     Parameters
     ----------
-    steps : Transitions
-    weights : Tensor, shape (K-1, P, n_jumps)
+    prior : Prior
     x : Tensor, shape (K, P, m)
         Deviations from the prior mean.
 
@@ -274,14 +363,14 @@ def prior_force(
     cost : Tensor, shape (P,)
         Half of x' precision x.
     """
+    steps = prior.steps
     first = x[0] / steps.stationary_sd**2
     innovation = x[1:] - x[:-1] @ steps.a.mT
-    plain = torch.linalg.inv(steps.q)
+    plain = steps.precision
     pulls, at = [], 0
-    for j, (start, width) in enumerate(steps.jumps):
+    for (start, width), p in zip(steps.jumps, prior.jump_precision, strict=True):
         block = slice(start, start + width)
         pulls.append(innovation[..., at:start] @ plain[:, at:start, at:start])
-        p = _inverse_small(_inflated(steps, j, weights[..., j]))
         pulls.append((p @ innovation[..., block, None])[..., 0])
         at = start + width
     pulls.append(innovation[..., at:] @ plain[:, at:, at:])

@@ -8,21 +8,17 @@ have converged leave the batch.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import cached_property
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from .dynamics import (
-    PriorBlocks,
-    Transitions,
-    jump_weights,
-    prior_blocks,
-    prior_force,
-)
+from .dynamics import Prior, Transitions, jump_weights, markov_prior, prior_force
+from .factors import FactorSides, KnotOrder, factor_sides, knot_order
 from .likelihood import (
     Frozen,
     Linear,
@@ -33,7 +29,7 @@ from .likelihood import (
     local_state,
     residual,
 )
-from .smoother import Factorisation, eliminate
+from .smoother import Factorisation, Knot, eliminate
 from .state import StateLayout
 
 LAI_CEILING = 10.0  # m2 m-2; above it a soft penalty
@@ -90,6 +86,12 @@ class Problem:
     n_knots: int
     n_pixels: int
 
+    @cached_property
+    def orders(self) -> tuple[KnotOrder, ...]:
+        """Order of the acquisitions of each stream in the solve."""
+        columns = self.layout.n_varying + self.layout.n_constant
+        return tuple(knot_order(s, self.n_knots, columns) for s in self.streams)
+
     def take(self, pixels: Int[Tensor, " kept"]) -> Problem:
         """Problem of some of the pixels."""
         streams = tuple(s.take(pixels) for s in self.streams)
@@ -140,12 +142,25 @@ class Solution:
         Linearisations spent.
     cost : Tensor, shape (P,)
         Negative log posterior up to a constant.
+    damping : Tensor, shape (P,)
+        Damping that the next step would have had.
     """
 
     state: State
     status: Int[Tensor, " pixels"]
     iterations: Int[Tensor, " pixels"]
     cost: Float[Tensor, " pixels"]
+    damping: Float[Tensor, " pixels"]
+
+    def take(self, pixels: Int[Tensor, " kept"]) -> Solution:
+        """Solution of some of the pixels."""
+        return Solution(
+            self.state.take(pixels),
+            self.status[pixels],
+            self.iterations[pixels],
+            self.cost[pixels],
+            self.damping[pixels],
+        )
 
 
 def _prior_mean(layout: StateLayout, like: Tensor) -> tuple[Tensor, Tensor]:
@@ -156,38 +171,34 @@ def _prior_mean(layout: StateLayout, like: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def linearise(problem: Problem, stream: Stream, x: Tensor, c: Tensor) -> Linear:
-    """Channels and design matrix of a stream at the deviations (x, c)."""
+    """Channels and Jacobian of a stream at the deviations (x, c)."""
     layout = problem.layout
     local = local_state(stream, x, c)
     mean, everything = _prior_mean(layout, x)
     fixed = everything[len(mean) :].expand(*local.shape[:-1], -1)
-    u_all = torch.cat([local + mean, fixed], -1)
-    u = torch.gather(u_all, -1, stream.columns)
+    u = torch.gather(torch.cat([local + mean, fixed], -1), -1, stream.columns)
+    used = stream.valid.any(-1).flatten()
+    pairs = used.nonzero()[:, 0]
+    u = u.flatten(0, 1)[pairs]
     values, slopes = [], []
     for i, name in enumerate(stream.operator.inputs):
         variable = layout.variable(name)
         if variable is None:
             raise KeyError(f"operator input {name!r} is not in the state")
-        values.append(variable.transform.value(u[..., i]))
-        slopes.append(variable.transform.slope(u[..., i]))
-    flat = torch.stack(values, -1).flatten(0, 1)
-    used = stream.valid.any(-1).flatten()
-    pairs = used.nonzero()[:, 0]
-    out = stream.operator.linearise(flat[pairs], stream.geometry.flatten()[pairs])
+        values.append(variable.transform.value(u[:, i]))
+        slopes.append(variable.transform.slope(u[:, i]))
+    out = stream.operator.linearise(torch.stack(values, -1), stream.geometry.flatten()[pairs])
+    slope = torch.stack(slopes, -1).to(out.jacobian.dtype)
     n_channels, n_inputs = out.jacobian.shape[1:]
     channel = x.new_zeros(len(used), n_channels).index_copy(0, pairs, out.prediction.to(x))
-    jacobian = x.new_zeros(len(used), n_channels, n_inputs)
-    jacobian = jacobian.index_copy(0, pairs, out.jacobian.to(x))
+    jacobian = out.jacobian.new_zeros(len(used), n_channels, n_inputs)
+    jacobian = jacobian.index_copy(0, pairs, out.jacobian * slope[:, None])
     shape = stream.observed.shape
-    jacobian = jacobian.view(*shape, n_inputs) * torch.stack(slopes, -1)[..., None, :]
-    width = u_all.shape[-1]
-    place = stream.columns[..., None, :].expand_as(jacobian)
-    design = x.new_zeros(*shape, width).scatter_add(-1, place, jacobian)[..., : len(mean)]
-    has_offset = stream.offset >= 0
-    column = stream.offset.clamp(min=0)
-    design = design.scatter_add(-1, column[..., None], has_offset[..., None].to(x))
-    offset = torch.gather(local, -1, column) * has_offset
-    return Linear(channel.view(shape) + offset, design)
+    channel = channel.view(shape)
+    if bool((stream.offset >= 0).any()):
+        has_offset = stream.offset >= 0
+        channel = channel + torch.gather(local, -1, stream.offset.clamp(min=0)) * has_offset
+    return Linear(channel, jacobian.view(*shape, n_inputs))
 
 
 def evaluate(problem: Problem, x: Tensor, c: Tensor) -> tuple[Linear, ...]:
@@ -207,55 +218,46 @@ def sensor_scale(problem: Problem, **scale: float) -> tuple[float, ...]:
     return tuple(scale.get(s.sensor, 1.0) for s in problem.streams)
 
 
-def data_blocks(
-    problem: Problem, state: State, scale: tuple[float, ...] | None = None
-) -> tuple[Tensor, Tensor]:
-    """All Gaussian factors at a state, with the gradient of the likelihood as information.
+def data_factors(
+    problem: Problem,
+    state: State,
+    dtype: torch.dtype = torch.float64,
+    scale: tuple[float, ...] | None = None,
+) -> tuple[FactorSides, ...]:
+    """Gaussian factors of every stream at a state, the likelihood's gradient as information.
 
     Parameters
     ----------
     problem : Problem
     state : State
+    dtype : torch.dtype
+        Of the factors.
     scale : tuple of float, optional
         Factor on the information of each stream.
 
     Returns
     -------
-    rows : Tensor, shape (K, P, m, m + n + 1)
-        Per knot the precision, the precision with the constants, the gradient.
-    corner : Tensor, shape (P, n, n + 1)
-        The same for the constants.
+    tuple of FactorSides
     """
-    layout = problem.layout
-    m, n = layout.n_varying, layout.n_constant
-    n_knots, n_pixels = problem.n_knots, problem.n_pixels
-    x = state.x
     scale = scale or (1.0,) * len(problem.streams)
-    rows = x.new_zeros(n_knots * n_pixels, m * (m + n + 1))
-    corner = x.new_zeros(n_pixels, n, n + 1)
-    pixel = torch.arange(n_pixels, device=x.device)[:, None]
-    for stream, linear, frozen, factor in zip(
-        problem.streams, state.linear, state.frozen, scale, strict=True
+    out = []
+    for stream, order, linear, frozen, factor in zip(
+        problem.streams, problem.orders, state.linear, state.frozen, scale, strict=True
     ):
         local = local_state(stream, state.x, state.c)
         difference = residual(stream, linear, frozen, local)
         weight = factor * channel_weight(stream, frozen, difference)
-        full = torch.cat([_with_misfit(stream, linear, frozen), difference[..., None]], -1)
-        weighted = full * weight[..., None]
-        blocks = full[..., :m].mT @ weighted
-        place = (stream.knot * n_pixels + pixel).flatten()
-        rows = rows.index_add(0, place, blocks.flatten(2).flatten(0, 1))
-        constants = full[..., m:-1].flatten(1, 2)
-        corner = corner + constants.mT @ weighted[..., m:].flatten(1, 2)
-    return rows.view(n_knots, n_pixels, m, m + n + 1), corner
+        out.append(factor_sides(stream, order, linear, frozen, difference, weight, dtype))
+    return tuple(out)
 
 
 def newton_step(
     problem: Problem,
     state: State,
-    prior: PriorBlocks,
+    prior: Prior,
     damping: Float[Tensor, " pixels"] | None = None,
     scale: tuple[float, ...] | None = None,
+    dtype: torch.dtype = torch.float64,
 ) -> Factorisation:
     """Gauss-Newton step at a state: the solution is the step, the factors are the posterior's.
 
@@ -263,36 +265,58 @@ def newton_step(
     ----------
     problem : Problem
     state : State
-    prior : PriorBlocks
+    prior : Prior
         With the jump weights of the state.
     damping : Tensor, shape (P,), optional
         In units of the prior precision of each component.
     scale : tuple of float, optional
         Factor on the information of each stream.
+    dtype : torch.dtype
+        Of the elimination. Single precision is enough for a step, whose right side is the
+        gradient, but not for a posterior: it loses a large part of a prior-only spread.
 
     Returns
     -------
     Factorisation
+        In ``dtype``, but for the solution and its length, which are in that of the state.
     """
     layout = problem.layout
-    rows, corner = data_blocks(problem, state, scale)
-    gradient, _ = prior_force(problem.transitions, state.weights, state.x)
+    factors = data_factors(problem, state, dtype, scale)
+    gradient, _ = prior_force(prior, state.x)
     ridge, pull = _ceiling(layout, state.x)
     precision_c = (layout.prior_sd_c().to(state.c) ** -2).expand_as(state.c)
     gradient_c = precision_c * state.c
     if damping is not None:
         ridge = ridge + damping[:, None] * problem.transitions.stationary_sd**-2
         precision_c = precision_c * (1 + damping[:, None])
-    own = torch.cat([torch.diag_embed(precision_c), -gradient_c[..., None]], -1)
-    return eliminate(rows, corner + own, prior.upper, prior.diagonal, ridge, pull - gradient)
+    own = torch.cat([torch.diag_embed(precision_c), -gradient_c[..., None]], -1).to(dtype)
+    force = (pull - gradient).to(dtype)
+    step = eliminate(_knots(factors, prior, ridge.to(dtype), force, own.shape[-2]), own)
+    return step._replace(
+        x=step.x.to(state.x), c=step.c.to(state.c), explained=step.explained.to(state.x)
+    )
 
 
-def _with_misfit(stream: Stream, linear: Linear, frozen: Frozen) -> Tensor:
-    """Design matrix with the misfit's columns filled."""
-    has = stream.misfit >= 0
-    gain = frozen.gain * has
-    column = stream.misfit.clamp(min=0).expand_as(gain)
-    return linear.design.scatter_add(-1, column[..., None], gain[..., None])
+def _knots(
+    factors: tuple[FactorSides, ...],
+    prior: Prior,
+    ridge: Float[Tensor, "knots pixels m"],
+    force: Float[Tensor, "knots pixels m"],
+    n: int,
+) -> Iterator[Knot]:
+    """Blocks of one knot after the other."""
+    m = ridge.shape[-1]
+    blocks = prior.knots(ridge.dtype)
+    border = ridge.new_zeros(ridge.shape[1], m, n)
+    for k in range(len(ridge)):
+        rows = torch.cat([blocks.diagonal(k, ridge[k]), border, force[k][..., None]], -1)
+        constants = []
+        for stream in factors:
+            addends = stream.at(k, m)
+            if addends is not None:
+                rows = addends[0].added_to(rows)
+                constants.append(addends[1])
+        yield Knot(rows, blocks.upper(k), tuple(constants))
 
 
 def _ceiling(layout: StateLayout, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -310,12 +334,12 @@ def _ceiling(layout: StateLayout, x: Tensor) -> tuple[Tensor, Tensor]:
 def total_cost(
     problem: Problem,
     state: State,
-    weights: Float[Tensor, "steps pixels jumps"],
+    prior: Prior,
     frozen: tuple[Frozen, ...],
 ) -> Float[Tensor, " pixels"]:
     """Negative log posterior of a state under given jump weights and frozen quantities."""
     x, c, layout = state.x, state.c, problem.layout
-    _, total = prior_force(problem.transitions, weights, x)
+    _, total = prior_force(prior, x)
     total = total + 0.5 * ((c / layout.prior_sd_c().to(c)) ** 2).sum(-1)
     for stream, linear, held in zip(problem.streams, state.linear, frozen, strict=True):
         local = local_state(stream, x, c)
@@ -326,6 +350,12 @@ def total_cost(
         excess = (lai - LAI_CEILING).clamp(min=0) / LAI_CEILING_SD
         total = total + 0.5 * (excess**2).sum(0)
     return total
+
+
+def _step_dtype(state: State) -> torch.dtype:
+    """Precision of the operators: a step need not be more precise than what it is made from."""
+    kinds = {part.jacobian.dtype for part in state.linear}
+    return torch.float32 if kinds == {torch.float32} else torch.float64
 
 
 def _prior_length(problem: Problem, old: State, new: State) -> Tensor:
@@ -349,7 +379,7 @@ def _choose(take: Tensor, new: State, old: State) -> State:
         pick(new.x, old.x, 1),
         pick(new.c, old.c),
         tuple(
-            Linear(pick(a.channel, b.channel), pick(a.design, b.design))
+            Linear(pick(a.channel, b.channel), pick(a.jacobian, b.jacobian))
             for a, b in zip(new.linear, old.linear, strict=True)
         ),
         tuple(
@@ -385,18 +415,46 @@ def iterate(
     """
     state = start(problem, x, c)
     state = dataclasses.replace(state, weights=torch.ones_like(state.weights))
-    n_pixels = problem.n_pixels
-    ids = torch.arange(n_pixels, device=x.device)
-    mu = torch.full((n_pixels,), options.damping, dtype=x.dtype, device=x.device)
+    damping = torch.full_like(c[:, 0] if c.shape[1] else x[0, :, 0], options.damping)
+    return _iterate(problem, state, damping, options, trace)
+
+
+def resume(problem: Problem, solution: Solution, options: Options = Options()) -> Solution:
+    """Go on from where an iteration ended, nothing being linearised anew at its start.
+
+    Parameters
+    ----------
+    problem : Problem
+        As before, but for the clear probabilities of its acquisitions.
+    solution : Solution
+    options : Options
+
+    Returns
+    -------
+    Solution
+        Its iterations are those of this call.
+    """
+    return _iterate(problem, solution.state, solution.damping, options, None)
+
+
+def _iterate(
+    problem: Problem,
+    state: State,
+    mu: Float[Tensor, " pixels"],
+    options: Options,
+    trace: Callable[[int, Tensor], None] | None,
+) -> Solution:
+    """Iterate from a state with a damping of each pixel."""
+    ids = torch.arange(problem.n_pixels, device=mu.device)
     growth = torch.full_like(mu, 2.0)
-    finished: list[tuple[Tensor, State, Tensor, Tensor, Tensor]] = []
+    finished: list[tuple[Tensor, Solution]] = []
     for iteration in range(1, options.max_iterations + 1):
-        prior = prior_blocks(problem.transitions, state.weights)
-        step = newton_step(problem, state, prior, mu)
+        prior = markov_prior(problem.transitions, state.weights)
+        step = newton_step(problem, state, prior, mu, dtype=_step_dtype(state))
         squared = step.explained
         candidate = start(problem, state.x + step.x, state.c + step.c)
-        before = total_cost(problem, state, state.weights, state.frozen)
-        after = total_cost(problem, candidate, state.weights, state.frozen)
+        before = total_cost(problem, state, prior, state.frozen)
+        after = total_cost(problem, candidate, prior, state.frozen)
         better = step.positive & (after <= before + 0.1 * options.tolerance)
         # Damping shortens the step: (1 + mu) undoes that where the prior rules. A fall of the cost
         # beyond the tolerance says that weights are still changing.
@@ -417,42 +475,56 @@ def iterate(
             out, stay = leave.nonzero()[:, 0], (~leave).nonzero()[:, 0]
             code = torch.where(done[out], int(Status.CONVERGED), int(Status.NOT_CONVERGED))
             spent = torch.full_like(code, iteration)
-            finished.append((ids[out], state.take(out), code, spent, value[out]))
+            ended = Solution(state.take(out), code, spent, value[out], mu[out])
+            finished.append((ids[out], ended))
             if len(stay) == 0:
                 break
             ids, mu, growth = ids[stay], mu[stay], growth[stay]
             state, problem = state.take(stay), problem.take(stay)
-    return _collect(finished)
+    return collect(finished)
 
 
-def _collect(finished: list[tuple[Tensor, State, Tensor, Tensor, Tensor]]) -> Solution:
-    """Solution in the order of the pixels' numbers."""
-    order = torch.argsort(torch.cat([ids for ids, *_ in finished]))
-    states = [state for _, state, *_ in finished]
+def collect(parts: Sequence[tuple[Int[Tensor, " _"], Solution]]) -> Solution:
+    """Solution of all pixels from those of some, each with the numbers of its pixels.
+
+    Parameters
+    ----------
+    parts : sequence of (Tensor of int, Solution)
+        Every pixel in one of them.
+
+    Returns
+    -------
+    Solution
+        In the order of the pixels' numbers.
+    """
+    order = torch.argsort(torch.cat([ids for ids, _ in parts]))
+    solutions = [part for _, part in parts]
+    states = [part.state for part in solutions]
+
+    def joined(tensors: Iterable[Tensor], axis: int = 0) -> Tensor:
+        return torch.cat(list(tensors), axis).index_select(axis, order)
+
     n_streams = range(len(states[0].linear))
-    merged = State(
-        torch.cat([s.x for s in states], 1)[:, order],
-        torch.cat([s.c for s in states])[order],
-        tuple(
-            Linear(
-                torch.cat([s.linear[i].channel for s in states])[order],
-                torch.cat([s.linear[i].design for s in states])[order],
-            )
-            for i in n_streams
+    linear = [[s.linear[i] for s in states] for i in n_streams]
+    frozen = [[s.frozen[i] for s in states] for i in n_streams]
+    return Solution(
+        State(
+            joined((s.x for s in states), 1),
+            joined(s.c for s in states),
+            tuple(
+                Linear(joined(v.channel for v in part), joined(v.jacobian for v in part))
+                for part in linear
+            ),
+            tuple(
+                Frozen(joined(v.sd for v in part), joined(v.gain for v in part)) for part in frozen
+            ),
+            joined((s.weights for s in states), 1),
         ),
-        tuple(
-            Frozen(
-                torch.cat([s.frozen[i].sd for s in states])[order],
-                torch.cat([s.frozen[i].gain for s in states])[order],
-            )
-            for i in n_streams
-        ),
-        torch.cat([s.weights for s in states], 1)[:, order],
+        joined(s.status for s in solutions),
+        joined(s.iterations for s in solutions),
+        joined(s.cost for s in solutions),
+        joined(s.damping for s in solutions),
     )
-    status = torch.cat([code for *_, code, _, _ in finished])[order]
-    iterations = torch.cat([count for *_, count, _ in finished])[order]
-    value = torch.cat([part for *_, part in finished])[order]
-    return Solution(merged, status, iterations, value)
 
 
 def merge(first: Solution, second: Solution, pixels: Int[Tensor, " kept"]) -> Solution:
@@ -477,18 +549,6 @@ def merge(first: Solution, second: Solution, pixels: Int[Tensor, " kept"]) -> So
     kept = torch.ones_like(first.status, dtype=torch.bool)
     kept = kept.index_fill(0, pixels[chosen], False)
     rest = kept.nonzero()[:, 0]
-    ids = [rest, pixels[chosen]]
+    solution = collect([(rest, first.take(rest)), (pixels[chosen], second.take(chosen))])
     spent = first.iterations.index_add(0, pixels, second.iterations)
-    solution = _collect(
-        [
-            (ids[0], first.state.take(rest), first.status[rest], spent[rest], first.cost[rest]),
-            (
-                ids[1],
-                second.state.take(chosen),
-                second.status[chosen],
-                spent[ids[1]],
-                second.cost[chosen],
-            ),
-        ]
-    )
-    return solution
+    return dataclasses.replace(solution, iterations=spent)

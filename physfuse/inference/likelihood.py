@@ -97,16 +97,16 @@ class Linear(NamedTuple):
     ----------
     channel : Tensor, shape (P, A, C)
         The operator's channels plus offset, without the misfit's share.
-    design : Tensor, shape (P, A, C, m + n)
-        Derivative of operator and offset by (x_t, c).
+    jacobian : Tensor, shape (P, A, C, V)
+        Derivative of the channels by the operator's inputs, zero where nothing was observed.
     """
 
     channel: Float[Tensor, "pixels acquisitions channels"]
-    design: Float[Tensor, "pixels acquisitions channels columns"]
+    jacobian: Float[Tensor, "pixels acquisitions channels inputs"]
 
     def take(self, pixels: Int[Tensor, " kept"]) -> Linear:
         """Linearisation of some of the pixels."""
-        return Linear(self.channel[pixels], self.design[pixels])
+        return Linear(self.channel[pixels], self.jacobian[pixels])
 
 
 class Frozen(NamedTuple):

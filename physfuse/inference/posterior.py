@@ -14,7 +14,7 @@ from torch import Tensor
 
 from physfuse.radiative.errors import unknown_name
 
-from .dynamics import Bridge, bridge, prior_blocks
+from .dynamics import Bridge, bridge, markov_prior
 from .gauss_newton import (
     Problem,
     Solution,
@@ -177,8 +177,8 @@ class Posterior:
         """Mean, covariance and covariance with constants of some components on some days."""
         used, place = self._blocks(rows)
         cov = self.covariance
-        xx, xc = cov.xx[..., used, :], cov.xc[..., used, :][..., constants]
-        xx = xx[..., used]
+        block = _span(used)
+        xx, xc = cov.xx[..., block, :][..., block], cov.xc[..., block, :]
         if len(self.knot_day) == 1:
             n_days = len(day)
             mean = self.x_mean[..., rows].expand(n_days, -1, -1)
@@ -186,17 +186,17 @@ class Posterior:
             return (
                 mean,
                 at.expand(n_days, *at.shape[1:]),
-                xc[..., place, :].expand(n_days, -1, len(rows), len(constants)),
+                xc[..., place, :][..., constants].expand(n_days, -1, len(rows), len(constants)),
             )
         span, k, mean = self._bridged_mean(day, used)
-        lag = cov.lag[..., used, :][..., used]
+        lag = cov.lag[..., block, :][..., block]
         late = span.late[..., place, :]
         early = span.early[..., place, :]
         cross = early @ lag[k] @ late.mT
         out = early @ xx[k] @ early.mT + late @ xx[k + 1] @ late.mT
         out = out + cross + cross.mT + span.noise[..., place, :][..., place]
         if len(constants):
-            between = early @ xc[k] + late @ xc[k + 1]
+            between = (early @ xc[k] + late @ xc[k + 1])[..., constants]
         else:
             between = out.new_zeros(*out.shape[:-1], 0)
         return mean[..., place], out, between
@@ -264,6 +264,12 @@ class Posterior:
         return out
 
 
+def _span(index: Tensor) -> slice | Tensor:
+    """Rising indices as a slice where there is no gap, so that nothing is copied."""
+    first, last = int(index[0]), int(index[-1])
+    return slice(first, last + 1) if last - first + 1 == len(index) else index
+
+
 def posterior(
     problem: Problem,
     solution: Solution,
@@ -293,7 +299,7 @@ def posterior(
     Posterior
     """
     state = solution.state
-    prior = prior_blocks(problem.transitions, state.weights)
+    prior = markov_prior(problem.transitions, state.weights)
     step = newton_step(problem, state, prior, scale=sensor_scale(problem, **scale))
     cov = marginals(step)
     moved = (step.x**2 / cov.xx.diagonal(dim1=-2, dim2=-1)).mean((0, 2))

@@ -7,11 +7,14 @@ Everything is built from differentiable operations without in-place writes.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
+
+CORNER_KNOTS = 4  # knots whose share of the constants' block is taken off together
 
 
 class BorderedSystem(NamedTuple):
@@ -37,6 +40,47 @@ class BorderedSystem(NamedTuple):
     corner: Float[Tensor, "pixels n n"]
     x_information: Float[Tensor, "knots pixels m"]
     c_information: Float[Tensor, "pixels n"]
+
+
+class Knot(NamedTuple):
+    """What the elimination adds when it reaches one knot.
+
+    Attributes
+    ----------
+    rows : Tensor, shape (P, m, m + n + 1)
+        Its precision, its precision with the constants, its information.
+    upper : Tensor, shape (P, m, m), or None
+        Precision between it and the next knot; None at the last one.
+    constants : tuple of Addend
+        What its observations add to the precision and information of the constants.
+    """
+
+    rows: Float[Tensor, "pixels m columns"]
+    upper: Float[Tensor, "pixels m m"] | None
+    constants: tuple[Addend, ...] = ()
+
+
+class Addend(NamedTuple):
+    """A product left' right to be added to the blocks of some pixels, without storing it.
+
+    Attributes
+    ----------
+    pixel : Tensor of int, shape (N,), or None
+        Pixel of each product, any number of them for one pixel; None for one product of every
+        pixel in order.
+    left : Tensor, shape (N, rows, a)
+    right : Tensor, shape (N, rows, b)
+    """
+
+    pixel: Int[Tensor, " products"] | None
+    left: Float[Tensor, "products rows a"]
+    right: Float[Tensor, "products rows b"]
+
+    def added_to(self, blocks: Float[Tensor, "pixels a b"]) -> Float[Tensor, "pixels a b"]:
+        """Blocks with the products added."""
+        if self.pixel is None:
+            return torch.baddbmm(blocks, self.left.mT, self.right)
+        return blocks.index_add(0, self.pixel, self.left.mT @ self.right)
 
 
 class Factorisation(NamedTuple):
@@ -107,33 +151,19 @@ def factorise(system: BorderedSystem) -> Factorisation:
     """
     rows = torch.cat([system.diagonal, system.border, system.x_information[..., None]], -1)
     corner = torch.cat([system.corner, system.c_information[..., None]], -1)
-    return eliminate(rows, corner, system.upper)
+    uppers = [*system.upper, None]
+    return eliminate((Knot(*parts) for parts in zip(rows, uppers, strict=True)), corner)
 
 
-def eliminate(
-    rows: Float[Tensor, "knots pixels m columns"],
-    corner: Float[Tensor, "pixels n columns_c"],
-    upper: Float[Tensor, "steps pixels m m"],
-    more: Float[Tensor, "knots pixels m m"] | None = None,
-    ridge: Float[Tensor, "knots pixels m"] | None = None,
-    pull: Float[Tensor, "knots pixels m"] | None = None,
-) -> Factorisation:
-    """Factorise and solve, the parts of each knot being added only when it is reached.
+def eliminate(knots: Iterable[Knot], corner: Float[Tensor, "pixels n columns"]) -> Factorisation:
+    """Factorise and solve, the blocks of each knot being asked for only when it is reached.
 
     Parameters
     ----------
-    rows : Tensor, shape (K, P, m, m + n + 1)
-        Per knot its precision, its precision with the constants, its information.
+    knots : iterable of Knot
+        K of them in the order of time, at least one.
     corner : Tensor, shape (P, n, n + 1)
-        The same of the constants.
-    upper : Tensor, shape (K-1, P, m, m)
-        Precision between knot k and knot k+1.
-    more : Tensor, shape (K, P, m, m), optional
-        Added to the precision of each knot.
-    ridge : Tensor, shape (K, P, m), optional
-        Added to its diagonal.
-    pull : Tensor, shape (K, P, m), optional
-        Added to the information.
+        Prior precision and information of the constants.
 
     Returns
     -------
@@ -145,66 +175,64 @@ def eliminate(
     the border and information reduced alike; the constants solve
     (S - sum Z_k' Z_k) c = s - sum Z_k' y_k; backward: x_k = L_k^-T (y_k - Y_k x_{k+1} - Z_k c).
     """
-    n_knots, n_pixels, m, _ = rows.shape
     n = corner.shape[-2]
-    eye = torch.eye(m, dtype=rows.dtype, device=rows.device).expand(n_pixels, m, m)
-    inverse_factor, coupling, border, information, failed = [], [], [], [], []
-    reduction = rows.new_zeros(())
-    for k in range(n_knots):
-        block = rows[k] - reduction
-        diagonal, rest = block[..., :m], block[..., m:]
-        if more is not None:
-            diagonal = diagonal + more[k]
-        if ridge is not None:
-            diagonal = diagonal + torch.diag_embed(ridge[k])
-        if pull is not None:
-            rest = torch.cat([rest[..., :n], rest[..., n:] + pull[k][..., None]], -1)
-        factor, info = torch.linalg.cholesky_ex(diagonal)
+    inverses: list[Tensor] = []
+    reduced: list[Tensor] = []  # [Y_k | Z_k | y_k]
+    failed: list[Tensor] = []
+    pending: list[Tensor] = []
+    reduction: Tensor | None = None
+    for knot in knots:
+        rows = knot.rows if reduction is None else knot.rows - reduction
+        m = rows.shape[-2]
+        eye = torch.eye(m, dtype=rows.dtype, device=rows.device).expand(len(rows), m, m)
+        factor, info = torch.linalg.cholesky_ex(rows[..., :m])
         failed.append(info)
         inverse = torch.linalg.solve_triangular(factor, eye, upper=False)
-        inverse_factor.append(inverse)
-        if k + 1 < n_knots:
-            joined = inverse @ torch.cat([upper[k], rest], -1)
-            y, z = joined[..., :m], joined[..., m:]
-            reduction = y.mT @ joined
-            coupling.append(y)
-        else:
-            z = inverse @ rest
-        border.append(z[..., :n])
-        information.append(z[..., n:])
-        corner = torch.baddbmm(corner, z[..., :n].mT, z, alpha=-1)
+        inverses.append(inverse)
+        rest = rows[..., m:]
+        joined = inverse @ (rest if knot.upper is None else torch.cat([knot.upper, rest], -1))
+        reduced.append(joined)
+        if knot.upper is not None:
+            reduction = joined[..., :m].mT @ joined
+        pending.append(joined[..., -1 - n :])
+        if len(pending) == CORNER_KNOTS:
+            corner, pending = _reduced_corner(corner, pending), []
+        for addend in knot.constants:
+            corner = addend.added_to(corner)
+    corner = _reduced_corner(corner, pending)
     corner_factor, info = torch.linalg.cholesky_ex(corner[..., :n])
     failed.append(info)
     y_c = torch.linalg.solve_triangular(corner_factor, corner[..., n:], upper=False)
     c = torch.linalg.solve_triangular(corner_factor.mT, y_c, upper=True)
-    x = _back_substitute(inverse_factor, coupling, border, information, c)
-    explained = (torch.stack(information) ** 2).sum((0, 2, 3)) + (y_c**2).sum((1, 2))
+    information = torch.stack([joined[..., -1] for joined in reduced])
+    explained = information.square().sum((0, 2)) + y_c.square().sum((1, 2))
     return Factorisation(
-        tuple(inverse_factor),
-        tuple(coupling),
-        tuple(border),
+        tuple(inverses),
+        tuple(joined[..., : -1 - n] for joined in reduced[:-1]),
+        tuple(joined[..., -1 - n : -1] for joined in reduced),
         corner_factor,
-        x,
+        _back_substitute(inverses, reduced, c),
         c[..., 0],
         explained,
         (torch.stack(failed) == 0).all(0),
     )
 
 
-def _back_substitute(
-    inverse_factor: list[Tensor],
-    coupling: list[Tensor],
-    border: list[Tensor],
-    information: list[Tensor],
-    c: Tensor,
-) -> Tensor:
+def _reduced_corner(corner: Tensor, border: list[Tensor]) -> Tensor:
+    """Block of the constants less Z_k' [Z_k | y_k] of some knots."""
+    if not border:
+        return corner
+    z = torch.cat(border, -2)
+    return torch.baddbmm(corner, z[..., :-1].mT, z, alpha=-1)
+
+
+def _back_substitute(inverses: list[Tensor], reduced: list[Tensor], c: Tensor) -> Tensor:
     """x_k = L_k^-T (y_k - Y_k x_{k+1} - Z_k c), from the last knot to the first."""
+    known = torch.cat([c, c.new_full((len(c), 1, 1), -1.0)], 1)
     out: list[Tensor] = []
-    for k in reversed(range(len(border))):
-        rest = information[k] - border[k] @ c
-        if out:
-            rest = rest - coupling[k] @ out[-1]
-        out.append(inverse_factor[k].mT @ rest)
+    for inverse, joined in zip(reversed(inverses), reversed(reduced), strict=True):
+        later = torch.cat([out[-1], known], 1) if out else known
+        out.append(-(inverse.mT @ (joined @ later)))
     return torch.stack(out[::-1])[..., 0]
 
 

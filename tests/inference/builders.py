@@ -13,8 +13,8 @@ from scipy.linalg import block_diag, expm
 from torch import Tensor
 
 from physfuse.inference.dynamics import transitions
-from physfuse.inference.gauss_newton import Problem
-from physfuse.inference.likelihood import Stream
+from physfuse.inference.gauss_newton import Problem, State, data_factors
+from physfuse.inference.likelihood import Linear, Stream
 from physfuse.inference.operators import Linearisation, Operator, OpticalOperator, RadarOperator
 from physfuse.inference.smoother import BorderedSystem
 from physfuse.inference.state import (
@@ -556,6 +556,37 @@ def local_of(made: Stream, x: Tensor, c: Tensor) -> Tensor:
         for p in range(c.shape[0])
     ]
     return torch.stack(rows)
+
+
+def design_of(problem: Problem, made: Stream, linear: Linear) -> Tensor:
+    """Derivative of operator and offset by (x_t, c), shape (P, A, C, m + n), entry by entry."""
+    width = problem.layout.n_varying + problem.layout.n_constant
+    n_pixels, n_slots = made.knot.shape
+    out = torch.zeros(*made.observed.shape, width, dtype=DOUBLE)
+    for p, a in np.ndindex(n_pixels, n_slots):
+        for i, column in enumerate(made.columns[p, a].tolist()):
+            if column < width:
+                out[p, a, :, column] += linear.jacobian[p, a, :, i]
+        for ch, column in enumerate(made.offset[p, a].tolist()):
+            if column >= 0:
+                out[p, a, ch, column] += 1.0
+    return out
+
+
+def data_blocks(
+    problem: Problem, state: State, scale: tuple[float, ...] | None = None
+) -> tuple[Tensor, Tensor]:
+    """Sum of the factors of all streams: (K, P, m, m + n + 1) and (P, n, n + 1)."""
+    m, n = problem.layout.n_varying, problem.layout.n_constant
+    rows = torch.zeros(problem.n_knots, problem.n_pixels, m, m + n + 1, dtype=DOUBLE)
+    corner = torch.zeros(problem.n_pixels, n, n + 1, dtype=DOUBLE)
+    for factors in data_factors(problem, state, DOUBLE, scale):
+        for k in range(problem.n_knots):
+            addends = factors.at(k, m)
+            if addends is not None:
+                rows[k] = addends[0].added_to(rows[k])
+                corner = addends[1].added_to(corner)
+    return rows, corner
 
 
 def model_cost(

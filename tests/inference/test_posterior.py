@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from physfuse.inference.dynamics import prior_blocks, transitions
-from physfuse.inference.gauss_newton import Problem, Solution, data_blocks, iterate, sensor_scale
+from physfuse.inference.gauss_newton import Problem, Solution, iterate, sensor_scale
 from physfuse.inference.initial import first_guess
 from physfuse.inference.posterior import Posterior, posterior, season_starts, sensor_shares
 from physfuse.inference.sampling import draw_prior, observe
@@ -27,6 +27,7 @@ from .builders import (
     DOUBLE,
     bordered_system,
     condition,
+    data_blocks,
     innovation_covariance,
     kernel_covariance,
     make_problem,
