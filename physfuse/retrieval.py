@@ -286,8 +286,8 @@ class FieldMaker:
         self.light = CanopyLight(run.plan.dtype) if self.light_names else None
         knots = torch.from_numpy(run.knot_days).to(torch.float64)
         self.canopy_day = canopy_days(int(run.days[0]), int(run.days[-1]), knots)
-        self.canopy_sun = solar_zenith(self.canopy_day.numpy(), place)
-        self.low_sun = (solar_zenith(run.days, place) > LOWEST_SUN).numpy()
+        self.sun = solar_zenith(run.days, place)
+        self.low_sun = (self.sun > LOWEST_SUN).numpy()
         self.no_sun = place is None
         needs_sun = {"fapar", "albedo"}.intersection(self.light_names)
         if needs_sun and self.no_sun:
@@ -311,8 +311,10 @@ class FieldMaker:
         with torch.no_grad():
             light = {}
             if self.light is not None:
-                sun = torch.nan_to_num(self.canopy_sun, nan=0.0)
-                light = light_moments(posterior, self.light, self.light_names, self.canopy_day, sun)
+                sun = torch.nan_to_num(self.sun, nan=0.0)
+                light = light_moments(
+                    posterior, self.light, self.light_names, days, sun, self.canopy_day
+                )
             self._static(posterior, days[:1], out)
             for first in range(0, n_days, CHUNK_DAYS):
                 rows = slice(first, min(first + CHUNK_DAYS, n_days))
