@@ -370,7 +370,8 @@ def _guide_moments(
 
 def _zeniths(band: str, sun: Tensor) -> tuple[Tensor, ...]:
     """Zenith angle from which each chunk of days is looked at: the sun's, for cover nadir."""
-    return (torch.zeros_like(sun) if band == "gap" else sun).split(CHUNK_DAYS)
+    zenith = torch.zeros_like(sun) if band == "gap" else sun
+    return tuple(zenith.split(CHUNK_DAYS))
 
 
 def _at_mean(posterior: Posterior, band: str, known: Sequence[str], day: Tensor) -> Values:
