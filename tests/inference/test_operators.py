@@ -10,7 +10,7 @@ from torch import Tensor
 
 from physfuse.inference.operators import Operator, OpticalOperator, RadarOperator
 from physfuse.radiative.bare_soil import baghdadi_2016, oh_2004
-from physfuse.radiative.errors import UnknownNameError
+from physfuse.radiative.errors import DomainError, UnknownNameError
 from physfuse.radiative.prosail import prosail
 from physfuse.radiative.prospect import leaf_spectra
 from physfuse.radiative.soil_reflectance import soil_reflectance, soil_spectra
@@ -246,6 +246,12 @@ def test_radar_by_hand():
 def test_an_unknown_bare_soil_model_is_refused():
     with pytest.raises(UnknownNameError, match="oh_2005"):
         RadarOperator(("VV",), torch.tensor([39.0]), bare_soil="oh_2005")
+
+
+def test_a_bare_soil_model_without_the_polarisation_is_refused():
+    RadarOperator(("VV",), torch.tensor([39.0]), bare_soil="iem_baghdadi")
+    with pytest.raises(DomainError, match="gives no VH"):
+        RadarOperator(("VH", "VV"), torch.tensor([39.0]), bare_soil="iem_baghdadi")
 
 
 def test_inputs_that_a_channel_does_not_read_have_no_slope():
