@@ -185,8 +185,8 @@ def _add_retrieve(parser: argparse.ArgumentParser) -> None:
         "--bare-soil",
         default="baghdadi_2016",
         metavar="NAME",
-        help="soil under the water cloud: baghdadi_2016 (the default), oh_1992, oh_2004; of VV alone "
-        "dubois_1995, iem_baghdadi",
+        help="soil under the water cloud: baghdadi_2016 (the default), oh_1992, oh_2004; "
+        "with radar of VV alone dubois_1995, iem_baghdadi too",
     )
     add("--seed", type=int, default=0, metavar="N", help="seed of what is drawn (0)")
     add(

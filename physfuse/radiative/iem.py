@@ -74,7 +74,7 @@ def _calibrated_x(theta: Tensor, height: Tensor) -> CorrelationLength:
     """X band, Baghdadi et al. (2011)."""
     height = at_least(_MINIMUM_X_BAND_HEIGHT, height)
     return CorrelationLength(
-        hh=18.102 * torch.exp(-1.891 * theta) * height ** (0.7644 * torch.exp(0.2005 * theta)),
+        hh=18.102 * torch.exp(-1.8908 * theta) * height ** (0.7644 * torch.exp(0.2005 * theta)),
         vv=18.075 * torch.exp(-2.1715 * theta) * height ** (1.2594 * torch.exp(-0.8308 * theta)),
     )
 
@@ -118,7 +118,7 @@ def calibrated_correlation_length(
     -----
     With s the rms height and theta the angle in radians. C band [1]_:
     HH 0.162 + 3.006 s (sin 1.23 theta)^-1.494, VV 1.281 + 0.134 s (sin 0.19 theta)^-1.590.
-    X band [2]_: HH 18.102 exp(-1.891 theta) s^(0.7644 exp(0.2005 theta)),
+    X band [2]_: HH 18.102 exp(-1.8908 theta) s^(0.7644 exp(0.2005 theta)),
     VV 18.075 exp(-2.1715 theta) s^(1.2594 exp(-0.8308 theta)).
     L band [3]_: HH 2.6590 theta^-1.4493 + 3.0484 s theta^-0.8044,
     VV 5.8735 theta^-1.0814 + 1.3015 s theta^-1.4498.

@@ -123,7 +123,7 @@ def calibrated_of_numbers(band: str, s: float, degrees: float) -> tuple[float, f
     if band == "X":
         return (
             18.075 * math.exp(-2.1715 * t) * s ** (1.2594 * math.exp(-0.8308 * t)),
-            18.102 * math.exp(-1.891 * t) * s ** (0.7644 * math.exp(0.2005 * t)),
+            18.102 * math.exp(-1.8908 * t) * s ** (0.7644 * math.exp(0.2005 * t)),
         )
     return (
         5.8735 * t**-1.0814 + 1.3015 * s * t**-1.4498,
