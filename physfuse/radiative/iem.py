@@ -202,7 +202,7 @@ def iem(
 
     How the sum is made: |I_n|² splits into three Poisson weights of mean 4, 2 and 1 times kz² s²,
     at 96 orders. Where more matter than that, orders are taken in steps wider than 1, which for so
-    smooth a summand is as good as every order (1e-9 of the sum). In float64 whatever
+    smooth a summand is as good as every order (2e-9 of the sum). In float64 whatever
     the arguments are, with 96 numbers of each point in memory.
 
     References

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +25,8 @@ from physfuse.radiative.bare_soil import (
     oh_2004,
 )
 from physfuse.radiative.errors import DomainError, PhysfuseWarning, UnknownNameError
-from physfuse.radiative.soil_permittivity import SoilPermittivity
+from physfuse.radiative.iem import iem
+from physfuse.radiative.soil_permittivity import SOIL_PERMITTIVITY_MODELS, SoilPermittivity
 
 MODELS = list(BARE_SOIL_MODELS.values())
 WITH_CROSS_POL = [baghdadi_2016, oh_1992, oh_2004]
@@ -235,3 +239,51 @@ def test_linear_db_is_a_line_in_decibels() -> None:
     assert got.of("vh").shape == (2, 3)
     (by_slope,) = torch.autograd.grad(got.of("vh").log10().sum(), slope)
     np.testing.assert_allclose(by_slope.numpy(), 0.06, rtol=1e-14)
+
+
+def test_results_lie_on_the_device_of_the_arguments() -> None:
+    """On the device that holds no numbers: nothing looks at a value or makes its own device."""
+    moisture = torch.empty(5, device="meta")
+    echoes = [model(moisture, 1.0, 39.0) for model in MODELS]
+    echoes += [iem(moisture, 1.0, 39.0, correlation_length=5.0)]
+    for power in (power for echo in echoes for power in given(echo)):
+        assert (power.device.type, power.shape) == ("meta", (5,))
+    for model in SOIL_PERMITTIVITY_MODELS.values():
+        assert {part.device.type for part in model(moisture)} == {"meta"}
+
+
+COMPILED = """
+import torch
+from physfuse.radiative.bare_soil import BARE_SOIL_MODELS
+from physfuse.radiative.iem import iem
+from physfuse.radiative.soil_permittivity import SOIL_PERMITTIVITY_MODELS
+
+moisture = torch.linspace(0.0, 0.5, 4, dtype=torch.float64, requires_grad=True)
+
+
+def soil(moisture):
+    echoes = [model(moisture, 1.3, 39.0) for model in BARE_SOIL_MODELS.values()]
+    echoes += [iem(moisture, 1.3, 39.0, correlation_length=5.0)]
+    parts = [power for echo in echoes for power in echo if power is not None]
+    parts += [x for model in SOIL_PERMITTIVITY_MODELS.values() for x in model(moisture)]
+    return torch.stack(parts)
+
+
+compiled = torch.compile(soil, backend="aot_eager", fullgraph=True)
+for function in (soil, compiled):
+    value = function(moisture)
+    print(value.flatten().tolist(), torch.autograd.grad(value.sum(), moisture)[0].tolist())
+"""
+
+
+@pytest.mark.slow
+def test_every_model_is_one_graph(repository: Path) -> None:
+    # In a process of its own: the type checks of the test run cannot be compiled.
+    done = subprocess.run(
+        [sys.executable, "-c", COMPILED], cwd=repository, capture_output=True, text=True, check=True
+    )
+    eager, compiled = (
+        [float(x) for x in re.findall(r"[-+\d.e]+", line)] for line in done.stdout.splitlines()
+    )
+    assert len(eager) == 4 * (13 + 2 + 12) + 4
+    assert compiled == pytest.approx(eager, rel=1e-12)
