@@ -185,7 +185,8 @@ def _add_retrieve(parser: argparse.ArgumentParser) -> None:
         "--bare-soil",
         default="baghdadi_2016",
         metavar="NAME",
-        help="soil under the water cloud: baghdadi_2016 (the default) or oh_2004",
+        help="soil under the water cloud: baghdadi_2016 (the default), oh_1992, oh_2004; "
+        "with radar of VV alone dubois_1995, iem_baghdadi too",
     )
     add("--seed", type=int, default=0, metavar="N", help="seed of what is drawn (0)")
     add(
@@ -216,7 +217,7 @@ def _add_simulate(parser: argparse.ArgumentParser) -> None:
     add("--cloudiness", type=float, metavar="SHARE", help="share of cloudy days (0.62)")
     add("--gap-days", type=int, metavar="N", help="shortest length of the long gap (45)")
     add("--looks", type=float, metavar="N", help="looks of the radar (4.4)")
-    add("--bare-soil", metavar="NAME", help="baghdadi_2016 (the default) or oh_2004")
+    add("--bare-soil", metavar="NAME", help="baghdadi_2016 (the default), oh_1992 or oh_2004")
     _add_output(parser)
 
 

@@ -102,7 +102,8 @@ def retrieve(
     predict_out : path, optional
         File of the predictions; required with ``predict``.
     bare_soil : str
-        Name of the bare-soil model: "baghdadi_2016" or "oh_2004".
+        Name of the bare-soil model: "baghdadi_2016", "oh_1992" or "oh_2004"; for cubes of VV alone
+        also "dubois_1995" or "iem_baghdadi".
     table : sequence of Variable
         State table; see :func:`physfuse.inference.state.state_table`.
     seed : int

@@ -263,6 +263,13 @@ class RadarOperator:
         Name of the bare-soil model.
     frequency_ghz : float
         Radar frequency. [GHz]
+
+    Raises
+    ------
+    UnknownNameError
+        The bare-soil model is not known.
+    DomainError
+        The bare-soil model does not give one of the polarisations.
     """
 
     inputs: tuple[str, ...] = RADAR_INPUTS
@@ -279,6 +286,9 @@ class RadarOperator:
         self._angle = incidence_angle
         self._soil = bare_soil_model(bare_soil)
         self._frequency = frequency_ghz
+        some = self._soil(0.2, 1.0, 40.0, frequency_ghz)
+        for polarization in polarizations:
+            some.of(polarization)
 
     def predict(
         self, values: Float[Tensor, "pairs inputs"], geometry: Int[Tensor, " pairs"]
@@ -316,6 +326,6 @@ class RadarOperator:
         pol = channel.lower()
         soil = self._soil(v["soil_moisture"], v["roughness"], angle, self._frequency)
         sigma0 = water_cloud(
-            v[f"wcm_a_{pol}"], v[f"wcm_b_{pol}"], water, water, getattr(soil, pol), angle, 0.0
+            v[f"wcm_a_{pol}"], v[f"wcm_b_{pol}"], water, water, soil.of(pol), angle, 0.0
         )
         return to_db(sigma0)

@@ -6,10 +6,27 @@ float32 or float64, on any device; the spectral axis is the last one.
 
 from __future__ import annotations
 
-from .bare_soil import BARE_SOIL_MODELS, SoilBackscatter, baghdadi_2016, bare_soil_model, oh_2004
+from .bare_soil import (
+    BARE_SOIL_MODELS,
+    SoilBackscatter,
+    baghdadi_2016,
+    bare_soil_model,
+    dubois_1995,
+    iem_baghdadi,
+    linear_db,
+    oh_1992,
+    oh_2004,
+)
 from .canopy_jacobian import CanopyPartials, reflectance_jacobian
 from .directions import HOTSPOT_METHODS, CanopyGeometry, canopy_geometry, hotspot, hotspot_jacobian
 from .expint import leaf_transmissivity
+from .iem import (
+    AUTOCORRELATIONS,
+    CALIBRATED_BANDS,
+    CorrelationLength,
+    calibrated_correlation_length,
+    iem,
+)
 from .leaf_angle import LEAF_INCLINATIONS, campbell, campbell_jacobian
 from .prosail import PROSAIL, prosail
 from .prospect import LeafSpectra, absorption, leaf_spectra, plate_model, prospect_d
@@ -37,6 +54,17 @@ from .sail import (
     canopy_fluxes,
     fcover,
 )
+from .soil_permittivity import (
+    SOIL_PERMITTIVITY_MODELS,
+    SoilPermittivity,
+    dobson_1985,
+    dobson_1985_original,
+    hallikainen_1985,
+    mironov_2009,
+    peplinski_1995,
+    soil_permittivity_model,
+    topp_1980,
+)
 from .soil_reflectance import SoilSpectra, soil_reflectance, soil_reflectance_jacobian, soil_spectra
 from .spectral import (
     PLATFORMS,
@@ -50,18 +78,23 @@ from .spectral import (
 from .water_cloud import WaterCloud, two_way_attenuation, water_cloud
 
 __all__ = [
+    "AUTOCORRELATIONS",
     "BARE_SOIL_MODELS",
+    "CALIBRATED_BANDS",
     "HOTSPOT_METHODS",
     "LEAF_INCLINATIONS",
     "PLATFORMS",
     "PROSAIL",
+    "SOIL_PERMITTIVITY_MODELS",
     "BandQuadrature",
     "CanopyEnergy",
     "CanopyGeometry",
     "CanopyPartials",
     "CanopyScattering",
+    "CorrelationLength",
     "LeafSpectra",
     "SoilBackscatter",
+    "SoilPermittivity",
     "SoilSpectra",
     "WaterCloud",
     "absorption",
@@ -71,19 +104,30 @@ __all__ = [
     "bands_of",
     "bare_soil_model",
     "bidirectional_reflectance",
+    "calibrated_correlation_length",
     "campbell",
     "campbell_jacobian",
     "canopy_energy",
     "canopy_fluxes",
     "canopy_geometry",
+    "dobson_1985",
+    "dobson_1985_original",
+    "dubois_1995",
     "fcover",
     "gamma0_to_sigma0",
+    "hallikainen_1985",
     "hotspot",
     "hotspot_jacobian",
+    "iem",
+    "iem_baghdadi",
     "leaf_spectra",
     "leaf_transmissivity",
+    "linear_db",
+    "mironov_2009",
+    "oh_1992",
     "oh_2004",
     "optical_noise_sd",
+    "peplinski_1995",
     "plate_model",
     "prosail",
     "prospect_d",
@@ -94,6 +138,7 @@ __all__ = [
     "reflectance_jacobian",
     "sample_backscatter",
     "sample_reflectance",
+    "soil_permittivity_model",
     "soil_reflectance",
     "soil_reflectance_jacobian",
     "soil_spectra",
@@ -104,6 +149,7 @@ __all__ = [
     "student_t_weight",
     "to_db",
     "to_linear",
+    "topp_1980",
     "two_way_attenuation",
     "virtual_bands",
     "water_cloud",

@@ -1,55 +1,44 @@
 """Radar backscatter of bare, rough, moist soil: models to choose by name.
 
-Two semi-empirical models of the same arguments and results. Both are closed forms of soil moisture
-and of ``ks``, the rms height times the wavenumber; neither needs a correlation length.
+All models of the table take the same arguments and give the same result. Here are those that are
+closed forms of moisture and of ``ks``, the rms height times the wavenumber; those that need the
+permittivity of the soil are in their own modules.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
-from typing import NamedTuple, TypeAlias
-
 import torch
-from jaxtyping import Float
 from torch import Tensor
-from torch.nn.functional import softplus
 
 from ._arguments import Numeric, tensors
+from ._radar import (
+    SENTINEL1_FREQUENCY_GHZ,
+    SPEED_OF_LIGHT,
+    BareSoilModel,
+    SoilBackscatter,
+    at_least,
+    roughness_ks,
+)
+from .bare_soil_dielectric import dubois_1995, oh_1992
 from .errors import unknown_name
+from .iem import iem_baghdadi
 
-SPEED_OF_LIGHT = 299792458.0
-"""In vacuum. [m s⁻¹]"""
-
-SENTINEL1_FREQUENCY_GHZ = 5.405
-"""Centre frequency of the Sentinel-1 C-band radar. [GHz]"""
+__all__ = [
+    "BARE_SOIL_MODELS",
+    "SENTINEL1_FREQUENCY_GHZ",
+    "SPEED_OF_LIGHT",
+    "BareSoilModel",
+    "SoilBackscatter",
+    "baghdadi_2016",
+    "bare_soil_model",
+    "dubois_1995",
+    "iem_baghdadi",
+    "linear_db",
+    "oh_1992",
+    "oh_2004",
+]
 
 _MINIMUM_MOISTURE = 0.01
-_MINIMUM_KS = 0.05
-_SHARPNESS = 500.0
-
-
-class SoilBackscatter(NamedTuple):
-    """Backscattering coefficient sigma0 of soil, linear power, one tensor per polarisation."""
-
-    vv: Float[Tensor, "*batch"]
-    hh: Float[Tensor, "*batch"]
-    vh: Float[Tensor, "*batch"]
-
-
-BareSoilModel: TypeAlias = Callable[..., SoilBackscatter]
-"""(soil_moisture, roughness, incidence_angle[, frequency_ghz]) -> :class:`SoilBackscatter`."""
-
-
-def _at_least(floor: float, value: Tensor) -> Tensor:
-    """Smooth maximum of a value and a floor, off by 4e-12 at 0.04 above the floor."""
-    return floor + softplus(value - floor, beta=_SHARPNESS, threshold=40.0)
-
-
-def _roughness_ks(roughness: Tensor, frequency_ghz: Tensor) -> Tensor:
-    """Rms height in cm times the wavenumber, smoothly kept above its floor."""
-    wavenumber_per_cm = 2e7 * math.pi / SPEED_OF_LIGHT * frequency_ghz
-    return _at_least(_MINIMUM_KS, wavenumber_per_cm * roughness)
 
 
 def oh_2004(
@@ -102,8 +91,8 @@ def oh_2004(
     moisture, height, angle, frequency = tensors(
         soil_moisture, roughness, incidence_angle, frequency_ghz
     )
-    moisture = _at_least(_MINIMUM_MOISTURE, moisture)
-    ks = _roughness_ks(height, frequency)
+    moisture = at_least(_MINIMUM_MOISTURE, moisture)
+    ks = roughness_ks(height, frequency)
     theta = torch.deg2rad(angle)
     vh = 0.11 * moisture**0.7 * theta.cos() ** 2.2 * -torch.expm1(-0.32 * ks**1.8)
     cross_ratio = 0.095 * (0.13 + torch.sin(1.5 * theta)) ** 1.4 * -torch.expm1(-1.3 * ks**0.9)
@@ -160,7 +149,7 @@ def baghdadi_2016(
     theta = torch.deg2rad(angle)
     sin, cos = theta.sin(), theta.cos()
     wet = 100 * moisture * cos / sin
-    log_ks = _roughness_ks(height, frequency).log10()
+    log_ks = roughness_ks(height, frequency).log10()
 
     def power(constant: float, cosine: float, slope: float, rough: float) -> Tensor:
         return cos**cosine * 10 ** (constant + slope * wet + rough * sin * log_ks)
@@ -172,8 +161,67 @@ def baghdadi_2016(
     )
 
 
-BARE_SOIL_MODELS: dict[str, BareSoilModel] = {"oh_2004": oh_2004, "baghdadi_2016": baghdadi_2016}
-"""The models to choose from, by name."""
+def linear_db(
+    soil_moisture: Numeric,
+    *,
+    vv: tuple[Numeric, Numeric],
+    hh: tuple[Numeric, Numeric] | None = None,
+    vh: tuple[Numeric, Numeric] | None = None,
+) -> SoilBackscatter:
+    """Backscatter of bare soil that is linear in moisture when told in decibels.
+
+    Parameters
+    ----------
+    soil_moisture : Tensor or float, shape (...)
+        Volumetric moisture of the top 5 cm. [m³ m⁻³]
+    vv, hh, vh : pair of Tensor or float, shape (...)
+        Intercept a and slope b of each polarisation, fitted to one roughness, angle of incidence
+        and frequency; a polarisation that was not fitted is left out. [dB, dB (m³ m⁻³)⁻¹]
+
+    Returns
+    -------
+    SoilBackscatter
+        sigma0, each of the shape that moisture, a and b broadcast to, above 0; None where a
+        polarisation was left out. [1, linear power]
+
+    Notes
+    -----
+    10 log10 sigma0 = a + b m [1]_. A regression, not a model: it serves where a site has measured
+    echoes and moisture, as the soil under :func:`water_cloud`. Slopes of 20 to 35 dB per m³ m⁻³
+    are usual in C band.
+
+    References
+    ----------
+    .. [1] Ulaby, F. T., Batlivala, P. P., Dobson, M. C., 1978, Microwave backscatter dependence on
+       surface roughness, soil moisture, and soil texture: part I, bare soil, IEEE Transactions on
+       Geoscience Electronics 16(4), 286-295, doi:10.1109/TGE.1978.294586.
+
+    Examples
+    --------
+    >>> vv, hh, vh = linear_db(0.2, vv=(-16.0, 30.0), vh=(-24.0, 25.0))
+    >>> f"{10 * vv.log10():.1f} dB, {hh}, {10 * vh.log10():.1f} dB"
+    '-10.0 dB, None, -19.0 dB'
+    """
+
+    def power(coefficients: tuple[Numeric, Numeric]) -> Tensor:
+        moisture, intercept, slope = tensors(soil_moisture, *coefficients)
+        return 10 ** (0.1 * (intercept + slope * moisture))
+
+    return SoilBackscatter(
+        vv=power(vv),
+        hh=None if hh is None else power(hh),
+        vh=None if vh is None else power(vh),
+    )
+
+
+BARE_SOIL_MODELS: dict[str, BareSoilModel] = {
+    "baghdadi_2016": baghdadi_2016,
+    "dubois_1995": dubois_1995,
+    "iem_baghdadi": iem_baghdadi,
+    "oh_1992": oh_1992,
+    "oh_2004": oh_2004,
+}
+"""The models to choose from, by name. ``dubois_1995`` and ``iem_baghdadi`` have no VH."""
 
 
 def bare_soil_model(name: str) -> BareSoilModel:
@@ -182,7 +230,7 @@ def bare_soil_model(name: str) -> BareSoilModel:
     Parameters
     ----------
     name : str
-        A key of :data:`BARE_SOIL_MODELS`: "oh_2004" or "baghdadi_2016".
+        A key of :data:`BARE_SOIL_MODELS`.
 
     Returns
     -------

@@ -251,8 +251,8 @@ def true_backscatter(
         v = truth.at(day)
         water = 10 * v["lai"] * v["cw"] * (1 + v["stem_water_ratio"])
         soil = soil_model(v["soil_moisture"], v["roughness"], angle, 5.405)
-        vv = water_cloud(v["wcm_a_vv"], v["wcm_b_vv"], water, water, soil.vv, angle)
-        vh = water_cloud(v["wcm_a_vh"], v["wcm_b_vh"], water, water, soil.vh, angle)
+        vv = water_cloud(v["wcm_a_vv"], v["wcm_b_vv"], water, water, soil.of("vv"), angle)
+        vh = water_cloud(v["wcm_a_vh"], v["wcm_b_vh"], water, water, soil.of("vh"), angle)
         seen.append(torch.stack([vv, vh]))
     return torch.stack(seen)
 

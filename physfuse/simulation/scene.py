@@ -71,7 +71,7 @@ class Options(TypedDict, total=False):
         Shortest length of the long gap without any clear image, 0 for no gap; 45. [d]
     looks : float
         Equivalent number of looks of the radar, above 0; 4.4. [1]
-    bare_soil : {"baghdadi_2016", "oh_2004"}
+    bare_soil : {"baghdadi_2016", "oh_1992", "oh_2004"}
         Model of the bare soil under the water cloud; "baghdadi_2016".
     """
 

@@ -39,9 +39,11 @@ SOIL_DOMAINS = {
     "soil_shape_2": Domain(-0.5, 0.5, "1", special=(0.0,)),
     "soil_shape_3": Domain(-0.5, 0.5, "1", special=(0.0,)),
     "soil_darkening": Domain(0.1, 3.0, "1"),
-    "soil_moisture": Domain(0.0, 0.6, "m3 m-3", special=(0.01,)),
+    "soil_moisture": Domain(0.0, 0.6, "m3 m-3", special=(0.01, 0.5)),
+    "clay": Domain(0.05, 0.5, "1"),
+    "sand": Domain(0.05, 0.5, "1"),
 }
-"""Soil as light and radar see it; the special moisture is the floor of one radar model."""
+"""Soil as light and radar see it; special moistures are a floor of radar models and saturation."""
 
 RADAR_DOMAINS = {
     "roughness": Domain(0.0, 5.0, "cm"),
@@ -53,6 +55,8 @@ RADAR_DOMAINS = {
     "v2": Domain(0.0, 10.0, "kg m-2"),
     "e": Domain(0.0, 1.0, "1"),
     "soil_sigma0": Domain(1e-4, 1.0, "1"),
+    "intercept_db": Domain(-30.0, -5.0, "dB"),
+    "slope_db": Domain(5.0, 60.0, "dB (m3 m-3)-1"),
     "sigma0": Domain(1e-4, 1.0, "1"),
     "looks": Domain(1.0, 100.0, "1"),
     "nesz": Domain(0.0, 0.01, "1"),

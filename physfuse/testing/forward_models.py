@@ -8,7 +8,14 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from physfuse.radiative.bare_soil import baghdadi_2016, oh_2004
+from physfuse.radiative.bare_soil import (
+    SoilBackscatter,
+    baghdadi_2016,
+    dubois_1995,
+    linear_db,
+    oh_1992,
+    oh_2004,
+)
 from physfuse.radiative.directions import (
     HOTSPOT_METHODS,
     CanopyGeometry,
@@ -16,6 +23,14 @@ from physfuse.radiative.directions import (
     hotspot,
 )
 from physfuse.radiative.expint import leaf_transmissivity
+from physfuse.radiative.iem import (
+    AUTOCORRELATIONS,
+    CALIBRATED_BANDS,
+    CorrelationLength,
+    calibrated_correlation_length,
+    iem,
+    iem_baghdadi,
+)
 from physfuse.radiative.leaf_angle import campbell
 from physfuse.radiative.prosail import prosail
 from physfuse.radiative.prospect import LeafSpectra, leaf_spectra, prospect_d
@@ -31,6 +46,15 @@ from physfuse.radiative.sail import (
     canopy_energy,
     canopy_fluxes,
     fcover,
+)
+from physfuse.radiative.soil_permittivity import (
+    SoilPermittivity,
+    dobson_1985,
+    dobson_1985_original,
+    hallikainen_1985,
+    mironov_2009,
+    peplinski_1995,
+    topp_1980,
 )
 from physfuse.radiative.soil_reflectance import SoilSpectra, soil_reflectance, soil_spectra
 from physfuse.radiative.spectral import LAND_BANDS, band_average, band_quadrature
@@ -170,17 +194,72 @@ def _vegetated_soil(a: Tensor, b: Tensor, v2: Tensor, **soil: Tensor) -> Tensor:
     """Water cloud over moist rough soil, the same A and B in both polarisations."""
     bare = oh_2004(**soil)
     angle = soil["incidence_angle"]
-    vv, vh = (water_cloud(a, b, v2, v2, echo, angle) for echo in (bare.vv, bare.vh))
+    vv, vh = (water_cloud(a, b, v2, v2, echo, angle) for echo in (bare.of("vv"), bare.of("vh")))
     return torch.stack([vv, vh], dim=-1)
 
 
-_BARE_SOIL_DOMAIN = _domain("soil_moisture", "roughness", "incidence_angle", "frequency_ghz")
-_BARE_SOIL_LAWS = (
+def _echoes(function: Callable[..., SoilBackscatter], *outputs: str) -> Callable[..., Tensor]:
+    """Put the polarisations that a bare-soil model has on one last axis."""
+
+    def stacked(**arguments: Tensor) -> Tensor:
+        bare = function(**arguments)
+        return torch.stack([bare.of(output) for output in outputs], dim=-1)
+
+    return stacked
+
+
+def _iem_of_permittivity(autocorrelation: str) -> Callable[..., Tensor]:
+    """Integral equation model as a function of the permittivity itself."""
+
+    def echo(eps_real: Tensor, loss_tangent: Tensor, **surface: Tensor) -> SoilBackscatter:
+        known = SoilPermittivity(eps_real, loss_tangent * eps_real)
+        return iem(0.0, **surface, permittivity=known, autocorrelation=autocorrelation)
+
+    return _echoes(echo, "vv", "hh")
+
+
+def _linear_db(soil_moisture: Tensor, intercept_db: Tensor, slope_db: Tensor) -> SoilBackscatter:
+    return linear_db(soil_moisture, vv=(intercept_db, slope_db))
+
+
+def _calibrated_length(band: str) -> Callable[..., CorrelationLength]:
+    return functools.partial(calibrated_correlation_length, band=band)
+
+
+def _off_knots_of_frequency(points: Points) -> Points:
+    """Move frequencies off those of a table, between which its coefficients are linear."""
+    moved = dict(points)
+    for knot in (1.4, 4.0, 6.0, 8.0, 10.0):
+        near = (moved["frequency_ghz"] - knot).abs() < 0.01
+        moved["frequency_ghz"] = torch.where(near, knot - 0.02, moved["frequency_ghz"])
+    return moved
+
+
+def _off_bound_water(points: Points) -> Points:
+    """Move the moisture off the most that clay can bind, where free water begins."""
+    beyond = points["soil_moisture"] - (0.02863 + 0.30673 * points["clay"])
+    moisture = torch.where(
+        beyond.abs() < 0.002, points["soil_moisture"] + 0.004, points["soil_moisture"]
+    )
+    return {**points, "soil_moisture": moisture}
+
+
+_PERMITTIVITY_LAWS = (
     *GENERAL_LAWS,
-    "output_is_not_negative",
-    "wetter_soil_echoes_louder",
-    "rougher_soil_depolarises_more",
+    "soil_has_no_gain",
+    "waves_are_slower_in_soil_than_in_vacuum",
+    "water_raises_the_permittivity",
+    "soil_stays_below_water",
 )
+_TEXTURE_LAWS = (
+    *_PERMITTIVITY_LAWS,
+    "wetter_soil_loses_more",
+    "dry_soil_has_a_permittivity_of_two_to_four",
+)
+_BARE_SOIL_DOMAIN = _domain("soil_moisture", "roughness", "incidence_angle", "frequency_ghz")
+_ECHO_LAWS = (*GENERAL_LAWS, "output_is_not_negative", "wetter_soil_echoes_louder")
+_BARE_SOIL_LAWS = (*_ECHO_LAWS, "rougher_soil_depolarises_more")
+_BARE_SOIL_OF_PERMITTIVITY = {**_BARE_SOIL_DOMAIN, **_domain("clay", "sand")}
 
 _MODELS = (
     ForwardModel(
@@ -352,20 +431,157 @@ _MODELS = (
         ),
     ),
     ForwardModel(
-        name="oh_2004",
-        function=_stacked(oh_2004),
-        domain=_BARE_SOIL_DOMAIN,
+        # Dry soil has 1.88: the cubic was not made for it. It knows no loss that could rise.
+        name="topp_1980",
+        function=_stacked(topp_1980),
+        domain=_domain("soil_moisture"),
+        outputs=SoilPermittivity._fields,
+        kind="signed",
+        laws=_PERMITTIVITY_LAWS,
+    ),
+    ForwardModel(
+        name="hallikainen_1985",
+        function=_stacked(hallikainen_1985),
+        domain=_domain("soil_moisture", "frequency_ghz", "clay", "sand"),
+        outputs=SoilPermittivity._fields,
+        kind="signed",
+        off_kinks=_off_knots_of_frequency,
+        laws=_TEXTURE_LAWS,
+    ),
+    ForwardModel(
+        name="mironov_2009",
+        function=_stacked(mironov_2009),
+        domain=_domain("soil_moisture", "frequency_ghz", "clay"),
+        outputs=SoilPermittivity._fields,
+        kind="signed",
+        off_kinks=_off_bound_water,
+        laws=_TEXTURE_LAWS,
+    ),
+    ForwardModel(
+        name="dobson_1985",
+        function=_stacked(dobson_1985),
+        domain=_domain("soil_moisture", "frequency_ghz", "clay", "sand"),
+        outputs=SoilPermittivity._fields,
+        kind="signed",
+        laws=_TEXTURE_LAWS,
+    ),
+    ForwardModel(
+        name="dobson_1985_original",
+        function=_stacked(dobson_1985_original),
+        domain=_domain("soil_moisture", "frequency_ghz", "clay", "sand"),
+        outputs=SoilPermittivity._fields,
+        kind="signed",
+        laws=_TEXTURE_LAWS,
+    ),
+    ForwardModel(
+        name="peplinski_1995",
+        function=_stacked(peplinski_1995),
+        domain=_domain(
+            *("soil_moisture", "frequency_ghz", "clay", "sand"),
+            frequency_ghz=Domain(0.3, 1.3, "GHz"),
+        ),
+        outputs=SoilPermittivity._fields,
+        kind="signed",
+        laws=_TEXTURE_LAWS,
+    ),
+    ForwardModel(
+        name="oh_1992",
+        function=_echoes(oh_1992, "vv", "hh", "vh"),
+        domain=_BARE_SOIL_OF_PERMITTIVITY,
         outputs=("vv", "hh", "vh"),
         kind="power",
         laws=(*_BARE_SOIL_LAWS, "hh_stays_below_vv"),
     ),
     ForwardModel(
-        name="baghdadi_2016",
-        function=_stacked(baghdadi_2016),
+        name="oh_2004",
+        function=_echoes(oh_2004, "vv", "hh", "vh"),
         domain=_BARE_SOIL_DOMAIN,
         outputs=("vv", "hh", "vh"),
         kind="power",
-        laws=_BARE_SOIL_LAWS,
+        laws=(*_BARE_SOIL_LAWS, "hh_stays_below_vv", "only_height_in_wavelengths_counts"),
+    ),
+    ForwardModel(
+        # HH exceeds VV in rough soil and below 30 degrees; the wavelength enters on its own.
+        name="dubois_1995",
+        function=_echoes(dubois_1995, "vv", "hh"),
+        domain=_BARE_SOIL_OF_PERMITTIVITY,
+        outputs=("vv", "hh"),
+        kind="power",
+        laws=(*_ECHO_LAWS, "rougher_soil_echoes_louder"),
+    ),
+    ForwardModel(
+        name="baghdadi_2016",
+        function=_echoes(baghdadi_2016, "vv", "hh", "vh"),
+        domain=_BARE_SOIL_DOMAIN,
+        outputs=("vv", "hh", "vh"),
+        kind="power",
+        laws=(
+            *_BARE_SOIL_LAWS,
+            "rougher_soil_echoes_louder",
+            "only_height_in_wavelengths_counts",
+        ),
+    ),
+    ForwardModel(
+        name="linear_db",
+        function=_echoes(_linear_db, "vv"),
+        domain=_domain("soil_moisture", "intercept_db", "slope_db"),
+        outputs=("vv",),
+        kind="power",
+        laws=_ECHO_LAWS,
+    ),
+    *(
+        ForwardModel(
+            # In rough soil the echo falls again with height, and HH, whose reflection coefficient
+            # is taken at the angle of incidence, exceeds VV.
+            name=f"iem_{autocorrelation}",
+            function=_iem_of_permittivity(autocorrelation),
+            domain=_domain(
+                *("eps_real", "loss_tangent", "roughness", "incidence_angle", "frequency_ghz"),
+                "correlation_length",
+                eps_real=Domain(2.0, 40.0, "1"),
+                loss_tangent=Domain(0.0, 0.5, "1"),
+                correlation_length=Domain(1.0, longest, "cm"),
+            ),
+            outputs=("vv", "hh"),
+            kind="power",
+            laws=(
+                *GENERAL_LAWS,
+                "output_is_not_negative",
+                "flat_soil_sends_nothing_back",
+                "only_height_in_wavelengths_counts",
+                "denser_soil_echoes_louder",
+                *(
+                    ("slight_roughness_scatters_by_perturbation",)
+                    if autocorrelation == "exponential"
+                    else ()
+                ),
+            ),
+        )
+        # Over long, gentle Gaussian waves the echo is 1e-50: less than float32 can hold.
+        for autocorrelation, longest in zip(AUTOCORRELATIONS, (20.0, 4.0), strict=True)
+    ),
+    *(
+        ForwardModel(
+            name=f"calibrated_correlation_length_{band}",
+            function=_stacked(_calibrated_length(band)),
+            domain=_domain("roughness", "incidence_angle"),
+            outputs=CorrelationLength._fields,
+            kind="signed",
+            laws=(*GENERAL_LAWS, "output_is_not_negative"),
+        )
+        for band in CALIBRATED_BANDS
+    ),
+    ForwardModel(
+        # The calibrated length differs by polarisation, so that HH may exceed VV.
+        name="iem_baghdadi",
+        function=_echoes(iem_baghdadi, "vv", "hh"),
+        domain=_domain(
+            *("soil_moisture", "roughness", "incidence_angle", "frequency_ghz", "clay", "sand"),
+            frequency_ghz=Domain(4.5, 5.9, "GHz"),
+        ),
+        outputs=("vv", "hh"),
+        kind="power",
+        laws=(*_ECHO_LAWS, "flat_soil_sends_nothing_back"),
     ),
     ForwardModel(
         name="two_way_attenuation",

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from physfuse.radiative.bare_soil import SPEED_OF_LIGHT
+
 from .judgement import ROUNDING, require, require_equal, require_monotone, with_values
 from .model import ForwardModel, Points
 
@@ -79,6 +81,115 @@ def attenuation_lies_in_unit_interval_and_falls_with_water(
     require_monotone(
         *(model, points, "v2", model.outputs), rises=False, what="falls with water", step=0.1
     )
+
+
+def rougher_soil_echoes_louder(model: ForwardModel, points: Points) -> None:
+    """Backscatter rises with the rms height of the soil in every polarisation."""
+    require_monotone(
+        *(model, points, "roughness", model.outputs),
+        rises=True,
+        what="echoes louder over rougher soil",
+    )
+
+
+def flat_soil_sends_nothing_back(model: ForwardModel, points: Points) -> None:
+    """Without roughness all power is reflected forwards."""
+    got = model(with_values(points, roughness=0.0))
+    require(got == 0, model, points, "is silent over flat soil", got)
+
+
+def only_height_in_wavelengths_counts(model: ForwardModel, points: Points) -> None:
+    """Twice the frequency over half the height is the same echo: Maxwell has no length of its own.
+
+    Of a soil whose permittivity is the same at both frequencies.
+    """
+    finer = with_values(
+        points,
+        frequency_ghz=2 * points["frequency_ghz"],
+        **{
+            name: 0.5 * points[name]
+            for name in ("roughness", "correlation_length")
+            if name in points
+        },
+    )
+    require_equal(model(finer), model(points), model, points, "scales with the wavelength", 1e-10)
+
+
+def slight_roughness_scatters_by_perturbation(model: ForwardModel, points: Points) -> None:
+    """In VV and HH the limit of small height is the small perturbation model of Rice (1951).
+
+    sigma0 = 8 k^4 s^2 cos^4(theta) |alpha|^2 W(2 k sin(theta)) with alpha = Rh in HH and
+    (eps - 1) (sin^2 - eps (1 + sin^2)) / (eps cos + sqrt(eps - sin^2))^2 in VV, for an exponential
+    autocorrelation; 1e-4 of the wavelength differ from it by about 1e-6.
+    """
+    k = 2e7 * torch.pi / SPEED_OF_LIGHT * points["frequency_ghz"]
+    height = 1e-4 / k
+    got = model(with_values(points, roughness=height))
+    theta = torch.deg2rad(points["incidence_angle"])
+    sin, cos = theta.sin(), theta.cos()
+    eps = points["eps_real"] * (1 + 1j * points["loss_tangent"])
+    root = torch.sqrt(eps - sin**2)
+    alpha = {
+        "hh": (cos - root) / (cos + root),
+        "vv": (eps - 1) * (sin**2 - eps * (1 + sin**2)) / (eps * cos + root) ** 2,
+    }
+    length = points["correlation_length"]
+    spectrum = length**2 * (1 + (2 * k * sin * length) ** 2) ** -1.5
+    common = 8 * k**4 * height**2 * cos**4 * spectrum
+    expected = torch.stack([common * alpha[name].abs() ** 2 for name in model.outputs], dim=-1)
+    require_equal(got, expected, model, points, "is the small perturbation", 1e-5)
+
+
+def denser_soil_echoes_louder(model: ForwardModel, points: Points) -> None:
+    """Backscatter rises with the permittivity in every polarisation, the loss tangent the same.
+
+    With eps'' the same it need not: the less lossy of two lossy media may be the poorer mirror.
+    """
+    require_monotone(
+        *(model, points, "eps_real", model.outputs),
+        rises=True,
+        what="echoes louder over denser soil",
+    )
+
+
+def soil_has_no_gain(model: ForwardModel, points: Points) -> None:
+    """A passive medium takes energy from a wave or none: eps'' is not below 0."""
+    loss = model.column(model(points), "imag")
+    require(loss >= 0, model, points, "has eps'' not below 0", loss)
+
+
+def waves_are_slower_in_soil_than_in_vacuum(model: ForwardModel, points: Points) -> None:
+    """The real permittivity is above 1."""
+    real = model.column(model(points), "real")
+    require(real > 1, model, points, "has eps' above 1", real)
+
+
+def water_raises_the_permittivity(model: ForwardModel, points: Points) -> None:
+    """The real permittivity rises with moisture, water having the highest of all constituents."""
+    require_monotone(
+        *(model, points, "soil_moisture", ("real",)), rises=True, what="has eps' rise with moisture"
+    )
+
+
+def wetter_soil_loses_more(model: ForwardModel, points: Points) -> None:
+    """The imaginary permittivity rises with moisture."""
+    require_monotone(
+        *(model, points, "soil_moisture", ("imag",)),
+        rises=True,
+        what="has eps'' rise with moisture",
+    )
+
+
+def dry_soil_has_a_permittivity_of_two_to_four(model: ForwardModel, points: Points) -> None:
+    """Without water the real permittivity is that of mineral grains and air."""
+    real = model.column(model(with_values(points, soil_moisture=0.0)), "real")
+    require((real >= 2) & (real <= 4), model, points, "has eps' of 2 to 4 when dry", real)
+
+
+def soil_stays_below_water(model: ForwardModel, points: Points) -> None:
+    """Moist soil has a lower real permittivity than liquid water at rest, 88 at 0 °C."""
+    real = model.column(model(points), "real")
+    require(real < 88, model, points, "has eps' below that of water", real)
 
 
 def hh_stays_below_vv(model: ForwardModel, points: Points) -> None:

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from physfuse.inference.operators import Operator, OpticalOperator, RadarOperator
-from physfuse.radiative.bare_soil import baghdadi_2016, oh_2004
-from physfuse.radiative.errors import UnknownNameError
+from physfuse.radiative.bare_soil import BARE_SOIL_MODELS, oh_2004
+from physfuse.radiative.errors import DomainError, UnknownNameError
 from physfuse.radiative.prosail import prosail
 from physfuse.radiative.prospect import leaf_spectra
 from physfuse.radiative.soil_reflectance import soil_reflectance, soil_spectra
@@ -201,16 +201,19 @@ def test_optical_prediction_is_prosail_in_the_bands():
     torch.testing.assert_close(operator.predict(values, geometry), expected, rtol=1e-9, atol=1e-12)
 
 
-@pytest.mark.parametrize("pol", ["VV", "VH"])
-def test_radar_of_bare_soil_is_the_bare_soil_model(pol: str):
+@pytest.mark.parametrize(
+    ("pol", "name"),
+    [*(("VV", name) for name in BARE_SOIL_MODELS), ("VH", "baghdadi_2016"), ("VH", "oh_1992")],
+)
+def test_radar_of_bare_soil_is_the_bare_soil_model(pol: str, name: str):
     angle = torch.tensor([39.0], dtype=DOUBLE)
-    operator = RadarOperator((pol,), angle)
+    operator = RadarOperator((pol,), angle, bare_soil=name)
     values, geometry = draw(operator, 6, seed=7)
     geometry = torch.zeros_like(geometry)
     v = dict(zip(operator.inputs, values.unbind(-1), strict=True))
     values[:, operator.inputs.index("lai")] = 0.0
-    soil = baghdadi_2016(v["soil_moisture"], v["roughness"], angle)
-    expected = 10 * getattr(soil, pol.lower()).log10()
+    soil = BARE_SOIL_MODELS[name](v["soil_moisture"], v["roughness"], angle)
+    expected = 10 * soil.of(pol).log10()
     torch.testing.assert_close(
         operator.predict(values, geometry)[:, 0], expected, rtol=1e-10, atol=1e-10
     )
@@ -246,6 +249,28 @@ def test_radar_by_hand():
 def test_an_unknown_bare_soil_model_is_refused():
     with pytest.raises(UnknownNameError, match="oh_2005"):
         RadarOperator(("VV",), torch.tensor([39.0]), bare_soil="oh_2005")
+
+
+@pytest.mark.parametrize("name", BARE_SOIL_MODELS)
+def test_radar_slopes_over_every_bare_soil_are_those_of_differences(name: str):
+    operator = RadarOperator(("VV",), torch.tensor([25.0, 39.0], dtype=DOUBLE), bare_soil=name)
+    values, geometry = draw(operator, 6, seed=5)
+    geometry = geometry % 2
+    slopes = operator.linearise(values, geometry).jacobian
+    for i in range(values.shape[-1]):
+        step = torch.zeros_like(values)
+        step[:, i] = 1e-5 * values[:, i].abs()
+        two_sided = operator.predict(values + step, geometry) - operator.predict(
+            values - step, geometry
+        )
+        expected = two_sided / (2 * step[:, i : i + 1])
+        torch.testing.assert_close(slopes[..., i], expected, rtol=1e-5, atol=1e-6)
+
+
+def test_a_bare_soil_model_without_the_polarisation_is_refused():
+    RadarOperator(("VV",), torch.tensor([39.0]), bare_soil="iem_baghdadi")
+    with pytest.raises(DomainError, match="gives no VH"):
+        RadarOperator(("VH", "VV"), torch.tensor([39.0]), bare_soil="iem_baghdadi")
 
 
 def test_inputs_that_a_channel_does_not_read_have_no_slope():
