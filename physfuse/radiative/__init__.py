@@ -21,6 +21,7 @@ from .radiometry import (
     radar_log_likelihood,
     sample_backscatter,
     sample_reflectance,
+    sigma0_to_gamma0,
     speckle_bias_db,
     speckle_log_likelihood,
     speckle_sd_db,
@@ -37,6 +38,16 @@ from .sail import (
     canopy_fluxes,
     fcover,
 )
+from .single_scattering import (
+    VOLUME_KINDS,
+    CanopyBackscatter,
+    ScatteringTerms,
+    SpecularReflectivity,
+    single_scattering,
+    single_scattering_terms,
+    specular_reflectivity,
+    volume_scattering,
+)
 from .soil_reflectance import SoilSpectra, soil_reflectance, soil_reflectance_jacobian, soil_spectra
 from .spectral import (
     PLATFORMS,
@@ -47,6 +58,7 @@ from .spectral import (
     quadrature_matrix,
     virtual_bands,
 )
+from .vegetation_permittivity import VegetationPermittivity, vegetation_permittivity
 from .water_cloud import WaterCloud, two_way_attenuation, water_cloud
 
 __all__ = [
@@ -55,14 +67,19 @@ __all__ = [
     "LEAF_INCLINATIONS",
     "PLATFORMS",
     "PROSAIL",
+    "VOLUME_KINDS",
     "BandQuadrature",
+    "CanopyBackscatter",
     "CanopyEnergy",
     "CanopyGeometry",
     "CanopyPartials",
     "CanopyScattering",
     "LeafSpectra",
+    "ScatteringTerms",
     "SoilBackscatter",
     "SoilSpectra",
+    "SpecularReflectivity",
+    "VegetationPermittivity",
     "WaterCloud",
     "absorption",
     "baghdadi_2016",
@@ -94,17 +111,23 @@ __all__ = [
     "reflectance_jacobian",
     "sample_backscatter",
     "sample_reflectance",
+    "sigma0_to_gamma0",
+    "single_scattering",
+    "single_scattering_terms",
     "soil_reflectance",
     "soil_reflectance_jacobian",
     "soil_spectra",
     "speckle_bias_db",
     "speckle_log_likelihood",
     "speckle_sd_db",
+    "specular_reflectivity",
     "student_t_log_likelihood",
     "student_t_weight",
     "to_db",
     "to_linear",
     "two_way_attenuation",
+    "vegetation_permittivity",
     "virtual_bands",
+    "volume_scattering",
     "water_cloud",
 ]
