@@ -60,6 +60,11 @@ from .spectral import (
 )
 from .vegetation_permittivity import VegetationPermittivity, vegetation_permittivity
 from .water_cloud import WaterCloud, two_way_attenuation, water_cloud
+from .water_cloud_registry import (
+    PublishedWaterCloud,
+    default_water_cloud,
+    published_water_cloud,
+)
 
 __all__ = [
     "BARE_SOIL_MODELS",
@@ -75,6 +80,7 @@ __all__ = [
     "CanopyPartials",
     "CanopyScattering",
     "LeafSpectra",
+    "PublishedWaterCloud",
     "ScatteringTerms",
     "SoilBackscatter",
     "SoilSpectra",
@@ -93,6 +99,7 @@ __all__ = [
     "canopy_energy",
     "canopy_fluxes",
     "canopy_geometry",
+    "default_water_cloud",
     "fcover",
     "gamma0_to_sigma0",
     "hotspot",
@@ -104,6 +111,7 @@ __all__ = [
     "plate_model",
     "prosail",
     "prospect_d",
+    "published_water_cloud",
     "quadrature_matrix",
     "radar_channel_db",
     "radar_channel_variance",
