@@ -39,21 +39,21 @@ def synthetic(wf: ModuleType, n: int, sd: float, seed: int) -> Any:
 
 
 def test_fit_without_noise_finds_the_coefficients(wf: ModuleType) -> None:
-    case = synthetic(wf, 400, 0.0, seed=1)
-    found = wf.fit(case, torch.ones(1, 400, dtype=torch.float64))
-    # Over 400 fields the wide prior, sized for errors of 1.5 dB, pulls by less than a percent.
+    case = synthetic(wf, 100, 0.0, seed=1)
+    found = wf.fit(case, torch.ones(1, 100, dtype=torch.float64))
+    # Over 100 fields the wide prior, sized for errors of 1.5 dB, pulls by less than a percent.
     expected = torch.tensor([0.1, 0.3, 1.2], dtype=torch.float64)
     torch.testing.assert_close(found.logs[0].exp(), expected, rtol=0.01, atol=0.0)
     assert float(found.sd) < 0.02
 
 
 def test_left_out_fields_lie_in_their_intervals_as_often_as_claimed(wf: ModuleType) -> None:
-    found = wf.row(synthetic(wf, 80, 1.2, seed=2))
-    assert found["rmse_db"] == pytest.approx(1.2, abs=0.2)
+    found = wf.row(synthetic(wf, 50, 1.2, seed=2))
+    assert found["rmse_db"] == pytest.approx(1.2, abs=0.24)  # two standard deviations
     assert found["rmse_db"] < found["loo_rmse_db"] < found["loo_constant_db"]
-    # Binomial, 80 fields: two standard deviations are 0.104 and 0.067.
-    assert found["coverage_68"] == pytest.approx(0.68, abs=0.104)
-    assert found["coverage_90"] == pytest.approx(0.9, abs=0.067)
+    # Binomial, 50 fields: two standard deviations are 0.132 and 0.085.
+    assert found["coverage_68"] == pytest.approx(0.68, abs=0.132)
+    assert found["coverage_90"] == pytest.approx(0.9, abs=0.085)
 
 
 def test_a_field_left_out_does_not_touch_its_own_prediction(wf: ModuleType) -> None:
