@@ -38,6 +38,7 @@ from .radiometry import (
     radar_log_likelihood,
     sample_backscatter,
     sample_reflectance,
+    sigma0_to_gamma0,
     speckle_bias_db,
     speckle_log_likelihood,
     speckle_sd_db,
@@ -53,6 +54,16 @@ from .sail import (
     canopy_energy,
     canopy_fluxes,
     fcover,
+)
+from .single_scattering import (
+    VOLUME_KINDS,
+    CanopyBackscatter,
+    ScatteringTerms,
+    SpecularReflectivity,
+    single_scattering,
+    single_scattering_terms,
+    specular_reflectivity,
+    volume_scattering,
 )
 from .soil_permittivity import (
     SOIL_PERMITTIVITY_MODELS,
@@ -75,7 +86,13 @@ from .spectral import (
     quadrature_matrix,
     virtual_bands,
 )
+from .vegetation_permittivity import VegetationPermittivity, vegetation_permittivity
 from .water_cloud import WaterCloud, two_way_attenuation, water_cloud
+from .water_cloud_registry import (
+    PublishedWaterCloud,
+    default_water_cloud,
+    published_water_cloud,
+)
 
 __all__ = [
     "AUTOCORRELATIONS",
@@ -86,16 +103,22 @@ __all__ = [
     "PLATFORMS",
     "PROSAIL",
     "SOIL_PERMITTIVITY_MODELS",
+    "VOLUME_KINDS",
     "BandQuadrature",
+    "CanopyBackscatter",
     "CanopyEnergy",
     "CanopyGeometry",
     "CanopyPartials",
     "CanopyScattering",
     "CorrelationLength",
     "LeafSpectra",
+    "PublishedWaterCloud",
+    "ScatteringTerms",
     "SoilBackscatter",
     "SoilPermittivity",
     "SoilSpectra",
+    "SpecularReflectivity",
+    "VegetationPermittivity",
     "WaterCloud",
     "absorption",
     "baghdadi_2016",
@@ -110,6 +133,7 @@ __all__ = [
     "canopy_energy",
     "canopy_fluxes",
     "canopy_geometry",
+    "default_water_cloud",
     "dobson_1985",
     "dobson_1985_original",
     "dubois_1995",
@@ -131,6 +155,7 @@ __all__ = [
     "plate_model",
     "prosail",
     "prospect_d",
+    "published_water_cloud",
     "quadrature_matrix",
     "radar_channel_db",
     "radar_channel_variance",
@@ -138,6 +163,9 @@ __all__ = [
     "reflectance_jacobian",
     "sample_backscatter",
     "sample_reflectance",
+    "sigma0_to_gamma0",
+    "single_scattering",
+    "single_scattering_terms",
     "soil_permittivity_model",
     "soil_reflectance",
     "soil_reflectance_jacobian",
@@ -145,12 +173,15 @@ __all__ = [
     "speckle_bias_db",
     "speckle_log_likelihood",
     "speckle_sd_db",
+    "specular_reflectivity",
     "student_t_log_likelihood",
     "student_t_weight",
     "to_db",
     "to_linear",
     "topp_1980",
     "two_way_attenuation",
+    "vegetation_permittivity",
     "virtual_bands",
+    "volume_scattering",
     "water_cloud",
 ]

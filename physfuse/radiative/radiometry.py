@@ -58,7 +58,7 @@ def to_db(linear: Numeric) -> Float[Tensor, "*batch"]:
     Returns
     -------
     Tensor, shape (...)
-        10 log10 of it. [dB]
+        10 log10 of it: minus infinity at 0 and NaN below, where noise was subtracted. [dB]
     """
     (linear,) = tensors(linear)
     return 10 * linear.log10()
@@ -98,6 +98,25 @@ def gamma0_to_sigma0(gamma0: Numeric, incidence_angle: Numeric) -> Float[Tensor,
     """
     gamma0, incidence_angle = tensors(gamma0, incidence_angle)
     return gamma0 * torch.deg2rad(incidence_angle).cos()
+
+
+def sigma0_to_gamma0(sigma0: Numeric, incidence_angle: Numeric) -> Float[Tensor, "*batch"]:
+    """Backscattering coefficient per area across the beam from the one per ground area.
+
+    Parameters
+    ----------
+    sigma0 : Tensor or float, shape (...)
+        Backscattering coefficient sigma0, linear power. [1]
+    incidence_angle : Tensor or float, shape (...)
+        Angle of incidence, 0 to below 90. [degree]
+
+    Returns
+    -------
+    Tensor, shape (...)
+        gamma0 = sigma0 / cos(theta), linear power: the inverse of :func:`gamma0_to_sigma0`. [1]
+    """
+    sigma0, incidence_angle = tensors(sigma0, incidence_angle)
+    return sigma0 / torch.deg2rad(incidence_angle).cos()
 
 
 def speckle_bias_db(looks: Numeric) -> Float[Tensor, "*batch"]:

@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ._arguments import Numeric, tensors
+from .errors import DomainError
 
 _TINY_VEGETATION = 1e-12
 
@@ -74,7 +75,7 @@ def water_cloud(
     incidence_angle : Tensor or float, shape (...)
         Local angle of incidence, 0 to below 90. [degree]
     e : Tensor or float, shape (...), optional
-        Exponent E of V1, from 0: 0 is the original cloud, 1 a common variant. [1]
+        Exponent E of V1, any from 0: 0 is the original cloud, 1 a common variant. [1]
 
     Returns
     -------
@@ -85,8 +86,17 @@ def water_cloud(
     -----
     A V1^E cos(theta) (1 - T2) + T2 sigma0_soil, T2 = exp(-2 B V2 / cos(theta)): the cloud of [1]_
     for E = 0, generalised by [2]_. Power is added, never decibels. 1 - T2 is computed without
-    cancellation, so no vegetation gives exactly the soil. V1 enters the power as V1 + 1e-12: value
-    and derivatives are finite at no vegetation for every exponent.
+    cancellation, so no vegetation gives exactly the soil.
+
+    V1 and V2 are any descriptors from 0, the same or two: leaf or plant area, water of canopy or
+    plant, biomass, NDVI. A and B then have the inverse units and do not carry over. One
+    polarisation at a time: A and B differ between VV, VH and HH, with or without a last axis.
+
+    Departure: V1 enters the power as V1 + 1e-12, so that value and derivatives are finite at no
+    vegetation for every exponent. Between 0 and 1 the power of V1 alone has an infinite slope at
+    V1 = 0, here E 1e12^(1 - E); with V1 = V2 the slope of the echo is that of its soil,
+    -2 B sigma0_soil / cos(theta), for every E above 0, and 2 B (A - sigma0_soil / cos(theta)) for
+    E = 0.
 
     References
     ----------
@@ -116,58 +126,93 @@ class WaterCloud(nn.Module):
     Parameters
     ----------
     a : Tensor, shape (polarization,)
-        First value of the scattering coefficients, above 0. [1]
+        First value of the scattering coefficients, above 0. [1, or the unit of 1 / V1^e]
     b : Tensor, shape (polarization,)
-        First value of the attenuation coefficients, above 0. [m² kg⁻¹]
-    e : float, optional
+        First value of the attenuation coefficients, above 0. [m² kg⁻¹, or the unit of 1 / V2]
+    e : float or Tensor, shape (polarization,), optional
         Exponent of the scattering descriptor, from 0; not learned. [1]
 
     Attributes
     ----------
     log_a, log_b : Parameter, shape (polarization,)
         Natural logarithms of A and B: unconstrained, so that a fit keeps A, B > 0.
+    e : Buffer, shape () or (polarization,)
+        The exponent.
+
+    Raises
+    ------
+    DomainError
+        A first value of A or B is not above 0.
+
+    Examples
+    --------
+    >>> model = WaterCloud(torch.tensor([0.12, 0.027]), torch.tensor([0.25, 0.35]))
+    >>> soil = torch.tensor([0.08, 0.01])
+    >>> sigma0 = model(torch.tensor(2.0), soil, torch.tensor(39.0))
+    >>> [round(value, 4) for value in sigma0.tolist()]
+    [0.0896, 0.0192]
     """
+
+    log_a: nn.Parameter
+    log_b: nn.Parameter
+    e: Tensor
 
     def __init__(
         self,
         a: Float[Tensor, " polarization"],
         b: Float[Tensor, " polarization"],
-        e: float = 0.0,
+        e: float | Tensor = 0.0,
     ) -> None:
         super().__init__()
+        for name, value in (("a", a), ("b", b)):
+            if not bool((value > 0).all()):
+                raise DomainError(
+                    f"{name} of the water cloud must be above 0 in every polarisation; got "
+                    f"{value.tolist()}"
+                )
         self.log_a = nn.Parameter(a.detach().log())
         self.log_b = nn.Parameter(b.detach().log())
-        self.e = e
+        exponent = torch.as_tensor(e, dtype=a.dtype, device=a.device)
+        self.register_buffer("e", exponent, persistent=False)
+
+    @property
+    def a(self) -> Float[Tensor, " polarization"]:
+        """Scattering coefficients A, above 0."""
+        return self.log_a.exp()
+
+    @property
+    def b(self) -> Float[Tensor, " polarization"]:
+        """Attenuation coefficients B, above 0."""
+        return self.log_b.exp()
 
     def forward(
         self,
         vegetation_water: Float[Tensor, "*water"],
         soil_sigma0: Float[Tensor, "*soil polarization"],
         incidence_angle: Float[Tensor, "*angle"],
+        v1: Float[Tensor, "*scatterers"] | None = None,
     ) -> Float[Tensor, "*batch polarization"]:
-        """Backscatter of the canopy over soil, V1 = V2 = vegetation water.
+        """Backscatter of the canopy over soil.
 
         Parameters
         ----------
         vegetation_water : Tensor, shape (...)
-            Vegetation descriptor, from 0. [kg m⁻²]
+            Vegetation descriptor V2 that attenuates, from 0: vegetation water, or any other that A
+            and B were made for. [kg m⁻² for vegetation water]
         soil_sigma0 : Tensor, shape (..., polarization)
             sigma0 of the soil. [1, linear power]
         incidence_angle : Tensor, shape (...)
             Local angle of incidence, 0 to below 90. [degree]
+        v1 : Tensor, shape (...), optional
+            Vegetation descriptor V1 that scatters, from 0; ``vegetation_water`` where not given.
+            [kg m⁻² for vegetation water]
 
         Returns
         -------
         Tensor, shape (..., polarization)
             sigma0. [1, linear power]
         """
-        water = vegetation_water[..., None]
-        return water_cloud(
-            self.log_a.exp(),
-            self.log_b.exp(),
-            water,
-            water,
-            soil_sigma0,
-            incidence_angle[..., None],
-            self.e,
-        )
+        attenuating = vegetation_water[..., None]
+        scattering = attenuating if v1 is None else v1[..., None]
+        angle = incidence_angle[..., None]
+        return water_cloud(self.a, self.b, scattering, attenuating, soil_sigma0, angle, self.e)

@@ -53,7 +53,7 @@ RADAR_DOMAINS = {
     "b": Domain(0.0, 1.0, "m2 kg-1"),
     "v1": Domain(0.0, 10.0, "kg m-2"),
     "v2": Domain(0.0, 10.0, "kg m-2"),
-    "e": Domain(0.0, 1.0, "1"),
+    "e": Domain(0.0, 2.0, "1", special=(1.0,)),
     "soil_sigma0": Domain(1e-4, 1.0, "1"),
     "intercept_db": Domain(-30.0, -5.0, "dB"),
     "slope_db": Domain(5.0, 60.0, "dB (m3 m-3)-1"),
@@ -62,6 +62,20 @@ RADAR_DOMAINS = {
     "nesz": Domain(0.0, 0.01, "1"),
 }
 """Radar; angles that both bare-soil models were made from."""
+
+CANOPY_ECHO_DOMAINS = {
+    "albedo": Domain(0.0, 1.0, "1"),
+    "extinction_v": Domain(0.0, 4.0, "m-1"),
+    "extinction_h": Domain(0.0, 4.0, "m-1"),
+    "height": Domain(0.0, 2.0, "m"),
+    "reflectivity_v": Domain(0.0, 1.0, "1"),
+    "reflectivity_h": Domain(0.0, 1.0, "1"),
+    "permittivity_real": Domain(1.0, 60.0, "1"),
+    "permittivity_imag": Domain(0.0, 30.0, "1"),
+    "gravimetric_moisture": Domain(0.0, 0.8, "1", special=(0.13818182,)),
+}
+"""Canopy and the soil below as radar meets them; below the special moisture leaves have no free
+water."""
 
 MATTER_DOMAINS = {
     "k": Domain(0.0, 10.0, "1"),
@@ -77,6 +91,7 @@ DOMAINS: dict[str, Domain] = {
     **GEOMETRY_DOMAINS,
     **SOIL_DOMAINS,
     **RADAR_DOMAINS,
+    **CANOPY_ECHO_DOMAINS,
     **MATTER_DOMAINS,
 }
 """Every argument by name. The default priors of the retrieval lie well inside."""

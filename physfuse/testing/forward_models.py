@@ -47,6 +47,12 @@ from physfuse.radiative.sail import (
     canopy_fluxes,
     fcover,
 )
+from physfuse.radiative.single_scattering import (
+    VOLUME_KINDS,
+    single_scattering,
+    specular_reflectivity,
+    volume_scattering,
+)
 from physfuse.radiative.soil_permittivity import (
     SoilPermittivity,
     dobson_1985,
@@ -58,6 +64,7 @@ from physfuse.radiative.soil_permittivity import (
 )
 from physfuse.radiative.soil_reflectance import SoilSpectra, soil_reflectance, soil_spectra
 from physfuse.radiative.spectral import LAND_BANDS, band_average, band_quadrature
+from physfuse.radiative.vegetation_permittivity import vegetation_permittivity
 from physfuse.radiative.water_cloud import two_way_attenuation, water_cloud
 
 from .domains import CANOPY_DOMAINS, DOMAINS, GEOMETRY_DOMAINS, LEAF_DOMAINS
@@ -242,6 +249,46 @@ def _off_bound_water(points: Points) -> Points:
         beyond.abs() < 0.002, points["soil_moisture"] + 0.004, points["soil_moisture"]
     )
     return {**points, "soil_moisture": moisture}
+
+
+def _single_scattering(
+    soil_sigma0: Tensor,
+    albedo: Tensor,
+    extinction_v: Tensor,
+    extinction_h: Tensor,
+    reflectivity_v: Tensor,
+    reflectivity_h: Tensor,
+    height: Tensor,
+    incidence_angle: Tensor,
+    *,
+    kind: str,
+) -> Tensor:
+    """Canopy over a soil that echoes alike in every polarisation."""
+    return torch.stack(
+        single_scattering(
+            volume_scattering(albedo, extinction_v, extinction_h, kind),
+            extinction_v,
+            extinction_h,
+            height,
+            (soil_sigma0, soil_sigma0, soil_sigma0),
+            (reflectivity_v, reflectivity_h),
+            incidence_angle,
+        ),
+        dim=-1,
+    )
+
+
+def _reflectivity(
+    permittivity_real: Tensor, permittivity_imag: Tensor, **surface: Tensor
+) -> tuple[Tensor, Tensor]:
+    return specular_reflectivity((permittivity_real, permittivity_imag), **surface)
+
+
+def _off_first_free_water(points: Points) -> Points:
+    """Move leaves off the moisture from which on they hold free water: a kink."""
+    moisture = points["gravimetric_moisture"]
+    near = (moisture - 0.076 / 0.55).abs() < 2e-3
+    return {**points, "gravimetric_moisture": torch.where(near, moisture - 5e-3, moisture)}
 
 
 _PERMITTIVITY_LAWS = (
@@ -602,6 +649,7 @@ _MODELS = (
             "output_is_not_negative",
             "no_vegetation_gives_the_soil",
             "opaque_vegetation_hides_the_soil",
+            "more_vegetation_attenuates_the_soil_more",
             "echo_lies_between_soil_and_full_cover",
             "louder_soil_never_dims_the_echo",
         ),
@@ -613,6 +661,57 @@ _MODELS = (
         outputs=("vv", "vh"),
         kind="power",
         laws=_BARE_SOIL_LAWS,
+    ),
+    ForwardModel(
+        name="vegetation_permittivity",
+        function=_stacked(vegetation_permittivity),
+        domain=_domain(
+            "gravimetric_moisture", "frequency_ghz", frequency_ghz=Domain(0.2, 20.0, "GHz")
+        ),
+        outputs=("real", "imag"),
+        kind="signed",
+        off_kinks=_off_first_free_water,
+        laws=(
+            *GENERAL_LAWS,
+            "output_is_not_negative",
+            "wetter_leaves_have_higher_permittivity",
+            "permittivity_falls_with_frequency",
+        ),
+    ),
+    ForwardModel(
+        name="specular_reflectivity",
+        function=_stacked(_reflectivity),
+        domain=_domain(
+            *("permittivity_real", "permittivity_imag"),
+            *("roughness", "incidence_angle", "frequency_ghz"),
+            roughness=Domain(0.0, 2.0, "cm"),
+        ),
+        outputs=("v", "h"),
+        kind="fraction",
+        laws=(*_FRACTION_LAWS, "rougher_soil_reflects_less"),
+    ),
+    *(
+        ForwardModel(
+            name=f"single_scattering_{kind}",
+            function=functools.partial(_single_scattering, kind=kind),
+            domain=_domain(
+                *("albedo", "extinction_v", "extinction_h", "height"),
+                *("soil_sigma0", "reflectivity_v", "reflectivity_h", "incidence_angle"),
+            ),
+            outputs=("vv", "hh", "vh"),
+            kind="power",
+            laws=(
+                *GENERAL_LAWS,
+                "output_is_not_negative",
+                "no_vegetation_gives_the_soil",
+                "opaque_vegetation_hides_the_soil",
+                "opaque_canopy_is_a_half_space",
+                "more_vegetation_attenuates_the_soil_more",
+                "louder_soil_never_dims_the_echo",
+                *(("more_reflection_never_dims_the_echo",) if kind == "isotropic" else ()),
+            ),
+        )
+        for kind in VOLUME_KINDS
     ),
     ForwardModel(
         name="radar_channel_db",

@@ -33,20 +33,97 @@ def rougher_soil_depolarises_more(model: ForwardModel, points: Points) -> None:
     )
 
 
+_NO_VEGETATION = {"v2": 0.0, "height": 0.0}
+_TRANSPARENT = {"b": 0.0, "extinction_v": 0.0, "extinction_h": 0.0}
+_OPAQUE = {"b": 4.0, "v2": 10.0, "extinction_v": 20.0, "extinction_h": 20.0, "height": 5.0}
+
+
 def no_vegetation_gives_the_soil(model: ForwardModel, points: Points) -> None:
     """Without anything that attenuates, the echo is that of the soil."""
-    got = model(with_values(points, v2=0.0))
-    soil = points["soil_sigma0"][..., None]
-    require_equal(got, soil, model, points, "is the soil without vegetation", ROUNDING)
+    for absent in (_NO_VEGETATION, _TRANSPARENT):
+        got = model(with_values(points, **absent))
+        soil = points["soil_sigma0"][..., None].expand_as(got)
+        require_equal(got, soil, model, points, "is the soil without vegetation", ROUNDING)
 
 
 def opaque_vegetation_hides_the_soil(model: ForwardModel, points: Points) -> None:
     """Under an optical depth of 80 and more the soil no longer counts."""
-    dense = with_values(points, b=4.0, v2=10.0)
-    dark = model(with_values(dense, soil_sigma0=1e-4))
-    bright = model(with_values(dense, soil_sigma0=1.0))
+    dense = with_values(points, **_OPAQUE)
+    dark = model(with_values(dense, soil_sigma0=1e-4, reflectivity_v=0.0, reflectivity_h=0.0))
+    bright = model(with_values(dense, soil_sigma0=1.0, reflectivity_v=1.0, reflectivity_h=1.0))
     hidden = (bright - dark).abs() <= 1e-15 + ROUNDING * dark
     require(hidden, model, dense, "hides the soil under opaque vegetation", dark, bright)
+
+
+def more_vegetation_attenuates_the_soil_more(model: ForwardModel, points: Points) -> None:
+    """What is seen of a change of the soil's echo lies in 0-1 and falls with the vegetation."""
+    argument = "v2" if "v2" in points else "height"
+    domain = model.domain[argument]
+    thin = points[argument].clamp(max=0.75 * domain.high)
+    seen = []
+    for amount in (thin, thin + 0.25 * domain.high):
+        at = with_values(points, **{argument: amount})
+        change = model(with_values(at, soil_sigma0=1.0)) - model(with_values(at, soil_sigma0=0.0))
+        seen.append(change)
+    before, after = seen
+    size = model(with_values(points, soil_sigma0=1.0, **{argument: thin})).detach()
+    slack = ROUNDING * size
+    holds = (after <= before + slack) & (after >= -slack) & (before <= 1 + slack)
+    require(holds, model, points, "shows less soil under more vegetation", before, after)
+
+
+def more_reflection_never_dims_the_echo(model: ForwardModel, points: Points) -> None:
+    """The echo of a canopy rises with what the soil reflects like a mirror."""
+    for argument, outputs in (("reflectivity_v", ("vv", "vh")), ("reflectivity_h", ("hh", "vh"))):
+        require_monotone(
+            *(model, points, argument, outputs),
+            rises=True,
+            what="does not dim over soil that reflects more",
+        )
+
+
+def opaque_canopy_is_a_half_space(model: ForwardModel, points: Points) -> None:
+    """An opaque canopy echoes in proportion to albedo and cos(theta), whatever its height."""
+    got = model(with_values(points, **_OPAQUE))
+    brightest = model(with_values(points, **{**_OPAQUE, "albedo": 1.0, "height": 9.0}))
+    nadir = model(
+        with_values(
+            points, **{**_OPAQUE, "albedo": 1.0, "extinction_v": 30.0, "incidence_angle": 0.0}
+        )
+    )[:, :2]
+    cos = torch.deg2rad(points["incidence_angle"]).cos()[..., None]
+    what = "is a half-space when opaque"
+    allowed = ROUNDING * brightest.abs() + 1e-15
+    scaled = points["albedo"][..., None] * brightest
+    require((got - scaled).abs() <= allowed, model, points, what, got, scaled)
+    tilted = (brightest[:, :2] - cos * nadir).abs() <= allowed[:, :2]
+    require(tilted, model, points, what, brightest, nadir)
+
+
+def wetter_leaves_have_higher_permittivity(model: ForwardModel, points: Points) -> None:
+    """Both parts of the permittivity of leaves rise with their moisture."""
+    require_monotone(
+        *(model, points, "gravimetric_moisture", model.outputs),
+        rises=True,
+        what="is higher in wetter leaves",
+    )
+
+
+def permittivity_falls_with_frequency(model: ForwardModel, points: Points) -> None:
+    """The real part falls with frequency: water follows a faster field less (causality)."""
+    require_monotone(
+        *(model, points, "frequency_ghz", ("real",)), rises=False, what="falls with frequency"
+    )
+
+
+def rougher_soil_reflects_less(model: ForwardModel, points: Points) -> None:
+    """What a surface reflects like a mirror falls with its rms height."""
+    require_monotone(
+        *(model, points, "roughness", model.outputs),
+        rises=False,
+        what="reflects less when rougher",
+        step=0.1,
+    )
 
 
 def echo_lies_between_soil_and_full_cover(model: ForwardModel, points: Points) -> None:

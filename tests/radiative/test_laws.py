@@ -166,6 +166,25 @@ PLANTED = [
     ("soil_stays_below_water", "topp_1980", lambda values, a: values * 2),
     ("no_vegetation_gives_the_soil", "water_cloud", added_in_decibels),
     ("echo_lies_between_soil_and_full_cover", "water_cloud", added_in_decibels),
+    (
+        "more_vegetation_attenuates_the_soil_more",
+        "single_scattering_isotropic",
+        lambda values, a: values + (a["soil_sigma0"] * a["height"])[..., None],
+    ),
+    (
+        "no_vegetation_gives_the_soil",
+        "single_scattering_rayleigh",
+        lambda values, a: values + 1e-6 * a["reflectivity_v"][..., None],
+    ),
+    (
+        "opaque_canopy_is_a_half_space",
+        "single_scattering_isotropic",
+        lambda values, a: values * (1 + 0.01 * a["height"])[..., None],
+    ),
+    ("more_reflection_never_dims_the_echo", "single_scattering_isotropic", lambda v, a: 1 - v),
+    ("wetter_leaves_have_higher_permittivity", "vegetation_permittivity", lambda v, a: -v),
+    ("permittivity_falls_with_frequency", "vegetation_permittivity", lambda v, a: -v),
+    ("rougher_soil_reflects_less", "specular_reflectivity", lambda values, a: 1 - values),
     ("constant_spectrum_keeps_its_value", "band_average", lambda values, a: values * 0.999),
 ]
 

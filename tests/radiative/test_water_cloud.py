@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from physfuse.radiative.bare_soil import oh_2004
+from physfuse.radiative.bare_soil import BARE_SOIL_MODELS, oh_2004
+from physfuse.radiative.errors import DomainError
 from physfuse.radiative.water_cloud import WaterCloud, two_way_attenuation, water_cloud
 
 
@@ -113,3 +114,91 @@ def test_module_equals_the_function_and_learns_positive_coefficients() -> None:
     optimizer.step(closure)
     torch.testing.assert_close(model.log_a.exp(), truth.log_a.exp(), rtol=1e-2, atol=0.0)
     torch.testing.assert_close(model.log_b.exp(), truth.log_b.exp(), rtol=1e-2, atol=0.0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("e", [0.0, 1e-3, 0.3, 0.999, 1.0, 2.5])
+@pytest.mark.parametrize(("v1", "v2"), [(0.0, 0.0), (0.0, 3.0), (3.0, 0.0), (80.0, 80.0)])
+def test_every_exponent_has_finite_slopes_at_no_and_full_vegetation(
+    dtype: torch.dtype, e: float, v1: float, v2: float
+) -> None:
+    leaves = [
+        torch.tensor(x, dtype=dtype, requires_grad=True)
+        for x in (0.12, 0.25, v1, v2, 0.08, 39.0, e)
+    ]
+    got = water_cloud(*leaves)
+    assert torch.isfinite(got)
+    assert all(torch.isfinite(slope) for slope in torch.autograd.grad(got, leaves))
+
+
+@pytest.mark.parametrize("e", [0.25, 0.5, 0.9])
+def test_slope_at_no_scatterers_is_the_documented_one(e: float) -> None:
+    """With attenuation of its own, V1 alone has the slope A E 1e12^(1 - E) cos (1 - T2) at 0."""
+    v1 = torch.tensor(0.0, dtype=torch.float64, requires_grad=True)
+    (slope,) = torch.autograd.grad(water_cloud(0.12, 0.25, v1, 2.0, 0.08, 39.0, e), v1)
+    cos = np.cos(np.deg2rad(39.0))
+    expected = 0.12 * e * 1e12 ** (1 - e) * cos * (1 - np.exp(-2 * 0.25 * 2.0 / cos))
+    assert float(slope) == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("model", BARE_SOIL_MODELS)
+@pytest.mark.parametrize("moisture", [0.0, 0.5])
+@pytest.mark.parametrize("water", [0.0, 50.0])
+def test_over_every_soil_value_and_slopes_are_finite_at_the_edges(
+    dtype: torch.dtype, model: str, moisture: float, water: float
+) -> None:
+    mv, v, s, angle = (
+        torch.tensor(x, dtype=dtype, requires_grad=True) for x in (moisture, water, 1.0, 39.0)
+    )
+    for soil in BARE_SOIL_MODELS[model](mv, s, angle):
+        if soil is None:  # a polarisation that the model does not give
+            continue
+        got = water_cloud(0.12, 0.25, v, v, soil, angle)
+        assert torch.isfinite(got)
+        slopes = torch.autograd.grad(got, (mv, v, s, angle), retain_graph=True)
+        assert all(torch.isfinite(slope) for slope in slopes)
+
+
+def test_descriptors_may_be_any_and_differ() -> None:
+    """A in 1 / LAI with E = 1, B in 1 / NDVI: by hand, one polarisation at a time."""
+    lai, ndvi, cos = 3.0, 0.7, np.cos(np.deg2rad(30.0))
+    expected = 0.02 * lai * cos * (1 - np.exp(-2 * 0.4 * ndvi / cos)) + 0.1 * np.exp(
+        -2 * 0.4 * ndvi / cos
+    )
+    assert float(water_cloud(0.02, 0.4, lai, ndvi, 0.1, 30.0, e=1.0)) == pytest.approx(
+        expected, rel=1e-6
+    )
+
+
+def test_module_takes_two_descriptors_and_an_exponent_for_each_polarisation() -> None:
+    a, b, e = (torch.tensor(x) for x in ([0.02, 0.004, 0.03], [0.3, 0.5, 0.2], [1.0, 0.5, 0.0]))
+    model = WaterCloud(a, b, e)
+    lai, water = torch.linspace(0.0, 6.0, 7), torch.linspace(0.0, 4.0, 7)
+    soil = torch.tensor([0.08, 0.01, 0.07]).expand(7, 3)
+    angle = torch.tensor(35.0)
+    got = model(water, soil, angle, v1=lai)
+    for i in range(3):
+        expected = water_cloud(a[i], b[i], lai, water, soil[:, i], 35.0, e[i])
+        torch.testing.assert_close(got[:, i], expected)
+    assert [name for name, _ in model.named_parameters()] == ["log_a", "log_b"]
+    assert set(model.state_dict()) == {"log_a", "log_b"}
+    assert model.double().e.dtype == torch.float64
+
+
+def test_a_step_of_any_size_keeps_coefficients_positive() -> None:
+    model = WaterCloud(torch.tensor([0.1, 0.02]), torch.tensor([0.2, 0.3]))
+    optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+    for target in (1e-6, 10.0):
+        optimizer.zero_grad()
+        got = model(torch.tensor(2.0), torch.tensor([0.08, 0.01]), torch.tensor(39.0))
+        (100 * (got - target) ** 2).sum().backward()
+        optimizer.step()
+        assert bool((model.a > 0).all())
+        assert bool((model.b > 0).all())
+
+
+@pytest.mark.parametrize(("a", "b"), [([-9.6], [0.1]), ([0.1], [0.0]), ([float("nan")], [0.1])])
+def test_module_refuses_what_is_not_positive(a: list[float], b: list[float]) -> None:
+    with pytest.raises(DomainError, match="must be above 0"):
+        WaterCloud(torch.tensor(a), torch.tensor(b))
