@@ -10,9 +10,24 @@ from .bare_soil import BARE_SOIL_MODELS, SoilBackscatter, baghdadi_2016, bare_so
 from .canopy_jacobian import CanopyPartials, reflectance_jacobian
 from .directions import HOTSPOT_METHODS, CanopyGeometry, canopy_geometry, hotspot, hotspot_jacobian
 from .expint import leaf_transmissivity
-from .leaf_angle import LEAF_INCLINATIONS, campbell, campbell_jacobian
-from .prosail import PROSAIL, prosail
-from .prospect import LeafSpectra, absorption, leaf_spectra, plate_model, prospect_d
+from .leaf_angle import (
+    LEAF_ANGLE_FAMILIES,
+    LEAF_INCLINATIONS,
+    campbell,
+    campbell_jacobian,
+    verhoef,
+)
+from .prosail import LEAF_MODELS, PROSAIL, prosail
+from .prospect import (
+    LeafSpectra,
+    absorption,
+    absorption_pro,
+    leaf_spectra,
+    plate_model,
+    prospect_5,
+    prospect_d,
+    prospect_pro,
+)
 from .radiometry import (
     gamma0_to_sigma0,
     optical_noise_sd,
@@ -36,6 +51,8 @@ from .sail import (
     canopy_energy,
     canopy_fluxes,
     fcover,
+    reflectance_under_sky,
+    under_sky,
 )
 from .soil_reflectance import SoilSpectra, soil_reflectance, soil_reflectance_jacobian, soil_spectra
 from .spectral import (
@@ -52,7 +69,9 @@ from .water_cloud import WaterCloud, two_way_attenuation, water_cloud
 __all__ = [
     "BARE_SOIL_MODELS",
     "HOTSPOT_METHODS",
+    "LEAF_ANGLE_FAMILIES",
     "LEAF_INCLINATIONS",
+    "LEAF_MODELS",
     "PLATFORMS",
     "PROSAIL",
     "BandQuadrature",
@@ -65,6 +84,7 @@ __all__ = [
     "SoilSpectra",
     "WaterCloud",
     "absorption",
+    "absorption_pro",
     "baghdadi_2016",
     "band_average",
     "band_quadrature",
@@ -86,12 +106,15 @@ __all__ = [
     "optical_noise_sd",
     "plate_model",
     "prosail",
+    "prospect_5",
     "prospect_d",
+    "prospect_pro",
     "quadrature_matrix",
     "radar_channel_db",
     "radar_channel_variance",
     "radar_log_likelihood",
     "reflectance_jacobian",
+    "reflectance_under_sky",
     "sample_backscatter",
     "sample_reflectance",
     "soil_reflectance",
@@ -105,6 +128,8 @@ __all__ = [
     "to_db",
     "to_linear",
     "two_way_attenuation",
+    "under_sky",
+    "verhoef",
     "virtual_bands",
     "water_cloud",
 ]

@@ -16,9 +16,15 @@ from physfuse.radiative.directions import (
     hotspot,
 )
 from physfuse.radiative.expint import leaf_transmissivity
-from physfuse.radiative.leaf_angle import campbell
+from physfuse.radiative.leaf_angle import campbell, verhoef
 from physfuse.radiative.prosail import prosail
-from physfuse.radiative.prospect import LeafSpectra, leaf_spectra, prospect_d
+from physfuse.radiative.prospect import (
+    LeafSpectra,
+    leaf_spectra,
+    prospect_5,
+    prospect_d,
+    prospect_pro,
+)
 from physfuse.radiative.radiometry import (
     optical_noise_sd,
     radar_channel_db,
@@ -36,7 +42,14 @@ from physfuse.radiative.soil_reflectance import SoilSpectra, soil_reflectance, s
 from physfuse.radiative.spectral import LAND_BANDS, band_average, band_quadrature
 from physfuse.radiative.water_cloud import two_way_attenuation, water_cloud
 
-from .domains import CANOPY_DOMAINS, DOMAINS, GEOMETRY_DOMAINS, LEAF_DOMAINS
+from .domains import (
+    BIMODAL_DOMAINS,
+    CANOPY_DOMAINS,
+    DOMAINS,
+    GEOMETRY_DOMAINS,
+    LEAF_DOMAINS,
+    LEAF_PRO_DOMAINS,
+)
 from .laws import GENERAL_LAWS
 from .model import Domain, ForwardModel, Points
 
@@ -65,8 +78,8 @@ def _domain(*names: str, **changed: Domain) -> dict[str, Domain]:
 
 
 @functools.cache
-def _leaf(dtype: torch.dtype) -> LeafSpectra:
-    return leaf_spectra(torch.tensor(WAVELENGTHS_NM, dtype=dtype))
+def _leaf(dtype: torch.dtype, version: str = "D") -> LeafSpectra:
+    return leaf_spectra(torch.tensor(WAVELENGTHS_NM, dtype=dtype), version=version)
 
 
 @functools.cache
@@ -90,8 +103,10 @@ def _stacked(function: Callable[..., tuple[Tensor, ...]]) -> Callable[..., Tenso
     return stacked
 
 
-def _prospect(n: Tensor, **contents: Tensor) -> Tensor:
-    return torch.cat(prospect_d(n, **contents, spectra=_leaf(n.dtype)), dim=-1)
+def _prospect(
+    model: Callable[..., tuple[Tensor, Tensor]], version: str, n: Tensor, **contents: Tensor
+) -> Tensor:
+    return torch.cat(model(n, **contents, spectra=_leaf(n.dtype, version)), dim=-1)
 
 
 def _geometry(ala: Tensor, tts: Tensor, tto: Tensor, psi: Tensor) -> CanopyGeometry:
@@ -155,6 +170,19 @@ def _prosail(rsoil: Tensor, **arguments: Tensor) -> Tensor:
     return model(**arguments, rsoil=rsoil[..., None], spectra=_leaf(rsoil.dtype))
 
 
+def _prosail_pro(rsoil: Tensor, skyl: Tensor, **arguments: Tensor) -> Tensor:
+    """PROSPECT-PRO, leaf angles of Verhoef and light of the sky: what `_prosail` has not."""
+    model: Callable[..., Tensor] = prosail
+    return model(
+        **arguments,
+        rsoil=rsoil[..., None],
+        skyl=skyl[..., None],
+        spectra=_leaf(rsoil.dtype, "PRO"),
+        leaf_angle="verhoef",
+        hotspot_method="gauss_legendre",
+    )
+
+
 def _soil_model(soil_brightness: Tensor, **arguments: Tensor) -> Tensor:
     return soil_reflectance(soil_brightness, **arguments, spectra=_soil(soil_brightness.dtype))
 
@@ -191,25 +219,40 @@ _MODELS = (
         kind="fraction",
         laws=(*_FRACTION_LAWS, "transmissivity_falls_with_absorption"),
     ),
-    ForwardModel(
-        name="prospect_d",
-        function=_prospect,
-        domain=LEAF_DOMAINS,
-        outputs=(*_REFLECTANCE, *(f"transmittance_{w}" for w in WAVELENGTHS_NM)),
-        kind="fraction",
-        laws=(
-            *_FRACTION_LAWS,
-            "leaf_sends_out_at_most_what_it_receives",
-            "empty_leaf_absorbs_nothing",
-            "more_chlorophyll_darkens_red",
-            "more_water_darkens_shortwave_infrared",
-            "more_matter_darkens_everything",
-        ),
+    *(
+        ForwardModel(
+            name=model.__name__,
+            function=functools.partial(_prospect, model, version),
+            domain=domain,
+            outputs=(*_REFLECTANCE, *(f"transmittance_{w}" for w in WAVELENGTHS_NM)),
+            kind="fraction",
+            laws=(
+                *_FRACTION_LAWS,
+                "leaf_sends_out_at_most_what_it_receives",
+                "empty_leaf_absorbs_nothing",
+                "more_chlorophyll_darkens_red",
+                "more_water_darkens_shortwave_infrared",
+                "more_matter_darkens_everything",
+            ),
+        )
+        for model, version, domain in (
+            (prospect_d, "D", LEAF_DOMAINS),
+            (prospect_5, "5", _domain(*(name for name in LEAF_DOMAINS if name != "ant"))),
+            (prospect_pro, "PRO", LEAF_PRO_DOMAINS),
+        )
     ),
     ForwardModel(
         name="campbell",
         function=campbell,
         domain=_domain("ala"),
+        outputs=tuple(f"class {i}" for i in range(18)),
+        kind="fraction",
+        laws=(*_FRACTION_LAWS, "fractions_sum_to_one"),
+    ),
+    ForwardModel(
+        name="verhoef",
+        function=verhoef,
+        domain=_domain("lidfa", "lidfb"),
         outputs=tuple(f"class {i}" for i in range(18)),
         kind="fraction",
         laws=(*_FRACTION_LAWS, "fractions_sum_to_one"),
@@ -323,6 +366,26 @@ _MODELS = (
         laws=(
             *GENERAL_LAWS,
             *_CANOPY_LAWS,
+            "output_is_not_negative",
+            "more_chlorophyll_darkens_red",
+            "more_water_darkens_shortwave_infrared",
+            "more_matter_darkens_everything",
+        ),
+        float32_tolerance=_LOSSLESS,
+    ),
+    ForwardModel(
+        name="prosail_pro",
+        function=_prosail_pro,
+        domain=_domain(
+            *(*LEAF_PRO_DOMAINS, *BIMODAL_DOMAINS, "lai", "hspot", *GEOMETRY_DOMAINS),
+            *("rsoil", "skyl"),
+        ),
+        outputs=_REFLECTANCE,
+        kind="fraction",
+        off_kinks=_off_kinks_of_directions,
+        laws=(
+            *GENERAL_LAWS,
+            *(law for law in _CANOPY_LAWS if law != "sun_and_sensor_change_places"),
             "output_is_not_negative",
             "more_chlorophyll_darkens_red",
             "more_water_darkens_shortwave_infrared",
