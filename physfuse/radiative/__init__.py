@@ -8,6 +8,17 @@ from __future__ import annotations
 
 from .bare_soil import BARE_SOIL_MODELS, SoilBackscatter, baghdadi_2016, bare_soil_model, oh_2004
 from .canopy_jacobian import CanopyPartials, reflectance_jacobian
+from .clumping import (
+    ClumpedCanopy,
+    clumped_energy,
+    clumped_fluxes,
+    clumped_geometry,
+    clumped_leaves,
+    clumping_index,
+    crown_canopy,
+    crown_clumping,
+    diffuse_clumping,
+)
 from .directions import HOTSPOT_METHODS, CanopyGeometry, canopy_geometry, hotspot, hotspot_jacobian
 from .expint import leaf_transmissivity
 from .leaf_angle import (
@@ -79,6 +90,7 @@ __all__ = [
     "CanopyGeometry",
     "CanopyPartials",
     "CanopyScattering",
+    "ClumpedCanopy",
     "LeafSpectra",
     "SoilBackscatter",
     "SoilSpectra",
@@ -96,6 +108,14 @@ __all__ = [
     "canopy_energy",
     "canopy_fluxes",
     "canopy_geometry",
+    "clumped_energy",
+    "clumped_fluxes",
+    "clumped_geometry",
+    "clumped_leaves",
+    "clumping_index",
+    "crown_canopy",
+    "crown_clumping",
+    "diffuse_clumping",
     "fcover",
     "gamma0_to_sigma0",
     "hotspot",

@@ -38,6 +38,14 @@ CANOPY_DOMAINS = {
 }
 """Canopy; the special leaf angle is where the ellipsoid is a sphere."""
 
+CROWN_DOMAINS = {
+    "crown_cover": Domain(0.05, 0.95, "1"),
+    "crown_ratio": Domain(0.5, 3.0, "1"),
+    "omega_nadir": Domain(0.2, 1.0, "1"),
+    "zenith": Domain(0.0, 85.0, "degree"),
+}
+"""Crowns, and the clumping that they make."""
+
 GEOMETRY_DOMAINS = {
     "tts": Domain(0.0, 80.0, "degree", special=(30.0,)),
     "tto": Domain(0.0, 70.0, "degree", special=(30.0,)),
@@ -86,6 +94,7 @@ DOMAINS: dict[str, Domain] = {
     **LEAF_PRO_DOMAINS,
     **BIMODAL_DOMAINS,
     **CANOPY_DOMAINS,
+    **CROWN_DOMAINS,
     **GEOMETRY_DOMAINS,
     **SOIL_DOMAINS,
     **RADAR_DOMAINS,

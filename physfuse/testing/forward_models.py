@@ -9,6 +9,14 @@ import torch
 from torch import Tensor
 
 from physfuse.radiative.bare_soil import baghdadi_2016, oh_2004
+from physfuse.radiative.clumping import (
+    ClumpedCanopy,
+    clumped_energy,
+    clumped_fluxes,
+    clumping_index,
+    crown_canopy,
+    crown_clumping,
+)
 from physfuse.radiative.directions import (
     HOTSPOT_METHODS,
     CanopyGeometry,
@@ -139,6 +147,18 @@ def _off_kinks_of_directions(points: Points) -> Points:
     return _off_class_edges(_off_no_hotspot(moved) if "hspot" in moved else moved)
 
 
+def _off_cut_ratio(points: Points) -> Points:
+    """Move the shape of a crown off the bound at which the clumping index cuts it."""
+    ratio = points["crown_ratio"]
+    return {**points, "crown_ratio": torch.where((ratio - 1.0).abs() < 0.01, 1.02, ratio)}
+
+
+def _off_kinks_of_crowns(points: Points) -> Points:
+    """Off the kinks of directions, and the sensor away from the ray on which shadows coincide."""
+    moved = _off_kinks_of_directions(points)
+    return {**moved, "psi": moved["psi"].clamp(2.0, 178.0)}
+
+
 def _sail_arguments(
     lai: Tensor, ala: Tensor, hspot: Tensor, tts: Tensor, tto: Tensor, psi: Tensor
 ) -> tuple[Tensor, ...]:
@@ -159,6 +179,24 @@ def _energy(
 ) -> CanopyEnergy:
     sun = canopy_geometry(campbell(ala), tts, 0.0, 0.0)
     return canopy_energy(rho, tau, rsoil, lai, sun.ks, sun.bf)
+
+
+def _crowns(
+    lai: Tensor, ala: Tensor, crown_cover: Tensor, tts: Tensor, **rest: Tensor
+) -> ClumpedCanopy:
+    none = torch.zeros_like(lai)
+    given = {"tto": none, "psi": none, "hspot": none, **rest}
+    return crown_canopy(lai, campbell(ala), crown_cover, tts, **given)
+
+
+def _clumped(rho: Tensor, tau: Tensor, rsoil: Tensor, **canopy: Tensor) -> CanopyScattering:
+    flux = clumped_fluxes(rho[..., None], tau[..., None], rsoil[..., None], _crowns(**canopy))
+    return CanopyScattering(*(x[..., 0] for x in flux))
+
+
+def _clumped_energy(rho: Tensor, tau: Tensor, rsoil: Tensor, **canopy: Tensor) -> CanopyEnergy:
+    flux = clumped_energy(rho[..., None], tau[..., None], rsoil[..., None], _crowns(**canopy))
+    return CanopyEnergy(*(x[..., 0] for x in flux))
 
 
 def _fcover(lai: Tensor, ala: Tensor) -> Tensor:
@@ -341,6 +379,63 @@ _MODELS = (
             "brighter_soil_never_darkens_the_canopy",
             "leaves_that_absorb_nothing_lose_no_light",
             "light_meets_more_leaves_with_more_of_them",
+        ),
+        float32_tolerance=_LOSSLESS,
+    ),
+    ForwardModel(
+        name="clumping_index",
+        function=_single(clumping_index),
+        domain=_domain("omega_nadir", "zenith", "crown_ratio"),
+        outputs=("omega",),
+        kind="fraction",
+        off_kinks=_off_cut_ratio,
+        laws=_FRACTION_LAWS,
+    ),
+    ForwardModel(
+        name="crown_clumping",
+        function=_single(crown_clumping),
+        domain=_domain(
+            *("lai", "k", "crown_cover", "zenith", "crown_ratio"), k=Domain(0.1, 4.0, "1")
+        ),
+        outputs=("omega",),
+        kind="fraction",
+        laws=_FRACTION_LAWS,
+    ),
+    ForwardModel(
+        name="clumped_fluxes",
+        function=_stacked(_clumped),
+        domain=_domain("rho", "tau", "rsoil", *_DIRECTIONS, "crown_cover", "crown_ratio"),
+        outputs=CanopyScattering._fields,
+        kind="fraction",
+        off_kinks=_off_kinks_of_crowns,
+        laws=(
+            *GENERAL_LAWS,
+            *(law for law in _CANOPY_LAWS if law != "opaque_canopy_hides_the_soil"),
+            "output_is_not_negative",
+            "no_leaves_block_nothing",
+            "black_canopy_over_black_soil_is_black",
+            "absorbed_share_lies_between_none_and_all",
+            "brighter_leaves_absorb_less",
+        ),
+        float32_tolerance=_LOSSLESS,
+    ),
+    ForwardModel(
+        name="clumped_energy",
+        function=_stacked(_clumped_energy),
+        domain=_domain(*("rho", "tau", "rsoil", "lai", "ala", "tts"), "crown_cover", "crown_ratio"),
+        outputs=CanopyEnergy._fields,
+        kind="fraction",
+        off_kinks=_off_class_edges,
+        laws=(
+            *GENERAL_LAWS,
+            "output_is_not_negative",
+            "energy_closes",
+            "no_leaves_gives_the_soil",
+            "no_leaves_block_nothing",
+            "absorbed_share_lies_between_none_and_all",
+            "brighter_leaves_absorb_less",
+            "brighter_soil_never_darkens_the_canopy",
+            "leaves_that_absorb_nothing_lose_no_light",
         ),
         float32_tolerance=_LOSSLESS,
     ),
