@@ -65,6 +65,8 @@ from .sail import (
     reflectance_under_sky,
     under_sky,
 )
+from .soil_film import FilmSpectra, film_number, film_spectra, soil_film
+from .soil_mixture import soil_basis, soil_exponential, soil_mixture
 from .soil_reflectance import SoilSpectra, soil_reflectance, soil_reflectance_jacobian, soil_spectra
 from .spectral import (
     PLATFORMS,
@@ -91,6 +93,7 @@ __all__ = [
     "CanopyPartials",
     "CanopyScattering",
     "ClumpedCanopy",
+    "FilmSpectra",
     "LeafSpectra",
     "SoilBackscatter",
     "SoilSpectra",
@@ -117,6 +120,8 @@ __all__ = [
     "crown_clumping",
     "diffuse_clumping",
     "fcover",
+    "film_number",
+    "film_spectra",
     "gamma0_to_sigma0",
     "hotspot",
     "hotspot_jacobian",
@@ -137,6 +142,10 @@ __all__ = [
     "reflectance_under_sky",
     "sample_backscatter",
     "sample_reflectance",
+    "soil_basis",
+    "soil_exponential",
+    "soil_film",
+    "soil_mixture",
     "soil_reflectance",
     "soil_reflectance_jacobian",
     "soil_spectra",

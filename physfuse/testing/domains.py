@@ -55,6 +55,7 @@ GEOMETRY_DOMAINS = {
 
 SOIL_DOMAINS = {
     "rsoil": Domain(0.0, 0.95, "1"),
+    "soil_rate": Domain(0.5, 10.0, "1"),
     "skyl": Domain(0.0, 1.0, "1"),
     "soil_brightness": Domain(0.2, 2.0, "1"),
     "soil_shape_1": Domain(-0.5, 0.5, "1", special=(0.0,)),

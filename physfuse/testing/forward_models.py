@@ -46,6 +46,8 @@ from physfuse.radiative.sail import (
     canopy_fluxes,
     fcover,
 )
+from physfuse.radiative.soil_film import FilmSpectra, film_spectra, soil_film
+from physfuse.radiative.soil_mixture import soil_exponential
 from physfuse.radiative.soil_reflectance import SoilSpectra, soil_reflectance, soil_spectra
 from physfuse.radiative.spectral import LAND_BANDS, band_average, band_quadrature
 from physfuse.radiative.water_cloud import two_way_attenuation, water_cloud
@@ -93,6 +95,11 @@ def _leaf(dtype: torch.dtype, version: str = "D") -> LeafSpectra:
 @functools.cache
 def _soil(dtype: torch.dtype) -> SoilSpectra:
     return soil_spectra(torch.tensor(WAVELENGTHS_NM, dtype=dtype))
+
+
+@functools.cache
+def _film(dtype: torch.dtype) -> FilmSpectra:
+    return film_spectra(torch.tensor(WAVELENGTHS_NM, dtype=dtype))
 
 
 def _single(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
@@ -223,6 +230,18 @@ def _prosail_pro(rsoil: Tensor, skyl: Tensor, **arguments: Tensor) -> Tensor:
 
 def _soil_model(soil_brightness: Tensor, **arguments: Tensor) -> Tensor:
     return soil_reflectance(soil_brightness, **arguments, spectra=_soil(soil_brightness.dtype))
+
+
+def _soil_exponential(soil_brightness: Tensor, soil_rate: Tensor, soil_moisture: Tensor) -> Tensor:
+    classical, brightness = _soil(soil_brightness.dtype), soil_brightness[..., None]
+    return soil_exponential(
+        soil_moisture, brightness * classical.dry, brightness * classical.wet, soil_rate[..., None]
+    )
+
+
+def _soil_film(soil_brightness: Tensor, soil_moisture: Tensor) -> Tensor:
+    dry = soil_brightness[..., None] * _soil(soil_brightness.dtype).dry
+    return soil_film(soil_moisture, dry, _film(dry.dtype))
 
 
 def _band_average(reflectance: Tensor, tilt: Tensor) -> Tensor:
@@ -492,6 +511,29 @@ _MODELS = (
         name="soil_reflectance",
         function=_soil_model,
         domain=_domain(*_SOIL, "soil_moisture"),
+        outputs=_REFLECTANCE,
+        kind="fraction",
+        laws=(*_FRACTION_LAWS, "wetter_soil_is_darker", "brightness_brightens_the_soil"),
+    ),
+    ForwardModel(
+        name="soil_exponential",
+        function=_soil_exponential,
+        domain=_domain("soil_brightness", "soil_rate", "soil_moisture"),
+        outputs=_REFLECTANCE,
+        kind="fraction",
+        laws=(
+            *GENERAL_LAWS,
+            "output_is_not_negative",
+            "wetter_soil_is_darker",
+            "brightness_brightens_the_soil",
+        ),
+    ),
+    ForwardModel(
+        name="soil_film",
+        function=_soil_film,
+        domain=_domain(
+            *("soil_brightness", "soil_moisture"), soil_brightness=Domain(0.3, 1.5, "1")
+        ),
         outputs=_REFLECTANCE,
         kind="fraction",
         laws=(*_FRACTION_LAWS, "wetter_soil_is_darker", "brightness_brightens_the_soil"),
