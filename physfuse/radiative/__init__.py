@@ -6,6 +6,10 @@ float32 or float64, on any device; the spectral axis is the last one.
 
 from __future__ import annotations
 
+from .band_response import (
+    band_quadrature_from_centre_width,
+    band_quadrature_from_response,
+)
 from .bare_soil import BARE_SOIL_MODELS, SoilBackscatter, baghdadi_2016, bare_soil_model, oh_2004
 from .canopy_jacobian import CanopyPartials, reflectance_jacobian
 from .clumping import (
@@ -103,6 +107,8 @@ __all__ = [
     "baghdadi_2016",
     "band_average",
     "band_quadrature",
+    "band_quadrature_from_centre_width",
+    "band_quadrature_from_response",
     "bands_of",
     "bare_soil_model",
     "bidirectional_reflectance",
