@@ -295,10 +295,7 @@ def test_second_derivatives_are_finite_inside_and_right(model: str, seed: int) -
         assert error <= 1e-5 * (expected * width).abs().clamp_min(1.0), name
 
 
-CHECKED = [name for name in FORWARD_MODELS if name != "band_average"]
-
-
-@pytest.mark.parametrize("name", CHECKED)
+@pytest.mark.parametrize("name", FORWARD_MODELS)
 def test_gradcheck_over_the_domain(name: str) -> None:
     """Two points of every model, each argument in units of its domain, kinks stepped aside."""
     model: ForwardModel = FORWARD_MODELS[name]

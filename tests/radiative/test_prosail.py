@@ -15,11 +15,20 @@ from torch import Tensor
 from physfuse.errors import DomainError, UnknownNameError
 from physfuse.radiative._arguments import tensors
 from physfuse.radiative.canopy_jacobian import reflectance_jacobian
+from physfuse.radiative.clumping import clumped_fluxes, clumping_index, crown_canopy
 from physfuse.radiative.directions import hotspot_jacobian
-from physfuse.radiative.leaf_angle import campbell, campbell_jacobian
+from physfuse.radiative.leaf_angle import campbell, campbell_jacobian, verhoef
 from physfuse.radiative.prosail import PROSAIL, prosail
-from physfuse.radiative.prospect import LeafSpectra, absorption, leaf_spectra, plate_model
+from physfuse.radiative.prospect import (
+    LeafSpectra,
+    absorption,
+    leaf_spectra,
+    plate_model,
+    prospect_5,
+)
 from physfuse.radiative.sail import canopy_fluxes, canopy_geometry, hotspot
+from physfuse.radiative.soil_film import film_spectra, soil_film
+from physfuse.radiative.soil_mixture import soil_exponential
 from physfuse.radiative.soil_reflectance import soil_reflectance_jacobian, soil_spectra
 from physfuse.radiative.spectral import BandQuadrature
 
@@ -416,6 +425,22 @@ def test_everything_stays_on_the_device_of_the_arguments() -> None:
     assert soil[1].device.type == "meta"
 
 
+def test_newer_models_stay_on_the_device_of_the_arguments() -> None:
+    lai = torch.ones(5, 1, device="meta", dtype=torch.float64)
+    leaf = {"cm": None, "prot": 0.001, "cbc": 0.005, "leaf_model": "prospect_pro"}
+    angles = {"ala": None, "lidfa": -0.3, "lidfb": 0.1, "leaf_angle": "verhoef"}
+    found = prosail(**{**ORDINARY, **leaf, **angles, "lai": lai, "skyl": 0.2})
+    assert found.device.type == "meta"
+    assert prospect_5(lai, 40.0, 8.0, 0.0, 0.01, 0.005)[0].device.type == "meta"
+    canopy = crown_canopy(lai, verhoef(0.1 * lai, 0.0), 0.4, 30.0, 5.0, 10.0, 0.1)
+    spectra = torch.full((5, 1, 3), 0.3, device="meta", dtype=torch.float64)
+    assert clumped_fluxes(spectra, spectra, spectra, canopy).rsot.shape == (5, 1, 3)
+    water = film_spectra(torch.tensor([665.0, 842.0, 1610.0]), dtype=lai.dtype, device="meta")
+    assert soil_film(0.2 * lai, spectra, water).device.type == "meta"
+    assert soil_exponential(0.2 * lai, spectra, spectra).device.type == "meta"
+    assert clumping_index(0.6, lai).device.type == "meta"
+
+
 @pytest.mark.physics
 def test_second_derivatives_match_differences() -> None:
     names = ("cab", "cw", "n", "lai", "ala", "rsoil")
@@ -442,8 +467,18 @@ def canopy(lai):
     return prosail(1.5, 45.0, 8.0, 1.0, 0.2, 0.015, 0.006, lai, *rest, spectra=spectra)
 
 
-compiled = torch.compile(canopy, backend="aot_eager", fullgraph=True)
-for function in (canopy, compiled):
+def other(lai):
+    rest = (None, 0.1, 35.0, 8.0, 60.0, 0.2)
+    return prosail(
+        *(1.5, 45.0, 8.0, 1.0, 0.2, 0.015, None, lai, *rest),
+        **{"prot": 0.001, "cbc": 0.005, "lidfa": 0.1 * lai / (1.0 + lai), "lidfb": -0.2},
+        **{"skyl": 0.2, "leaf_angle": "verhoef", "spectra": pro},
+    )
+
+
+pro = leaf_spectra(torch.tensor([665.0, 842.0], dtype=torch.float64), version="PRO")
+compiled = (torch.compile(f, backend="aot_eager", fullgraph=True) for f in (canopy, other))
+for function in (canopy, other, *compiled):
     value = function(lai)
     print(value.flatten().tolist(), torch.autograd.grad(value.sum(), lai)[0].tolist())
 """
@@ -455,11 +490,13 @@ def test_whole_model_is_one_graph(repository: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", COMPILED], cwd=repository, capture_output=True, text=True, check=True
     )
-    eager, compiled = (
+    lines = [
         [float(x) for x in re.findall(r"[-+\d.e]+", line)] for line in done.stdout.splitlines()
-    )
-    assert len(eager) == 12
-    assert compiled == pytest.approx(eager, abs=1e-13)
+    ]
+    assert len(lines) == 4
+    for eager, compiled in zip(lines[:2], lines[2:], strict=True):
+        assert len(eager) == 12
+        assert compiled == pytest.approx(eager, abs=1e-13)
 
 
 def test_module_holds_its_constants_and_averages_bands() -> None:

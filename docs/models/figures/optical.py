@@ -78,8 +78,8 @@ def prospect() -> Figure:
     for colour, (name, (rho, tau)) in zip(COLOURS, models.items(), strict=False):
         left.plot(WAVELENGTH, rho, color=colour, lw=1.1, label=name)
         left.plot(WAVELENGTH, 1 - tau, color=colour, lw=1.1)
-    left.text(1150, 0.30, "reflectance", fontsize=8)
-    left.text(1150, 0.68, "1 - transmittance", fontsize=8)
+    left.text(800, 0.36, "reflectance", fontsize=8)
+    left.text(800, 0.58, "1 - transmittance", fontsize=8)
     left.set(xlabel="wavelength [nm]", ylabel="fraction of light", ylim=(0, 1.25))
     left.legend(fontsize=7, frameon=False, loc="upper left")
     spectra = leaf_spectra(version="PRO", dtype=torch.float64)
