@@ -153,8 +153,8 @@ def crown_clumping(
     References
     ----------
     .. [1] Nilson, 1971, Agricultural Meteorology 8, 25-38, doi:10.1016/0002-1571(71)90092-6;
-       Nilson, 1999, Agricultural and Forest Meteorology 98-99, 29-44,
-       doi:10.1016/S0168-1923(99)00146-1.
+       Nilson, 1999, Agricultural and Forest Meteorology 98-99, 437-448,
+       doi:10.1016/S0168-1923(99)00114-8.
     """
     lai, k, cover, zenith, ratio = broadcast(*tensors(lai, k, crown_cover, zenith, crown_ratio))
     dtype = lai.dtype

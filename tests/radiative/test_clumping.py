@@ -168,8 +168,8 @@ def test_hotspot_and_no_leaves_have_slopes(dtype: torch.dtype) -> None:
 
 
 @pytest.mark.physics
-def test_clumps_absorb_less_and_more_so_than_their_effective_leaf_area() -> None:
-    """Light returns to its own clump: at the same gaps the leaves absorb more than one layer."""
+def test_clumps_absorb_more_than_a_layer_with_their_gaps_and_less_than_random_leaves() -> None:
+    """What a leaf sends out meets its own clump again."""
     canopy = crown_canopy(1.5, campbell(SPHERE), 0.3, 30.0, 0.0, 0.0, 0.1)
     spectra = [torch.tensor([x]).double() for x in (0.39, 0.41, 0.2)]
     clumped = clumped_energy(*spectra, canopy).absorbed_direct
