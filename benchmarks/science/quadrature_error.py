@@ -6,7 +6,10 @@ the band values stand the error of simply taking the band's centre wavelength, a
 derivative with respect to each parameter (the largest of them, for a step of one standard deviation
 of the draw), which the fit did not look at.
 
-Needs PyPI ``pyrsr`` (responses) and ``pvlib`` (solar spectrum)::
+A second table has every sensor, with every version of PROSPECT over both kinds of soil, and the
+quadratures that are made at run time from the same responses on a grid of 1, 2 and 5 nm.
+
+Needs PyPI ``pyrsr`` and ``sensorsio`` (responses) and ``pvlib`` (solar spectrum)::
 
     python -m benchmarks.science.quadrature_error
 """
@@ -19,16 +22,21 @@ import numpy as np
 import torch
 
 from benchmarks.science.record import Record, parser
+from physfuse.radiative.band_response import STEP_ERRORS, band_quadrature_from_response
 from physfuse.radiative.spectral import band_quadrature, virtual_bands
 from scripts.make_quadrature import (
     FLUXES,
     PLATFORMS,
+    SOILS,
+    VERSIONS,
     VIRTUAL,
     WAVELENGTH,
     Array,
+    all_response_curves,
     canopies,
     response_curves,
     simulate,
+    simulate_variant,
     solar_energy,
 )
 
@@ -97,6 +105,36 @@ def flux_rows(fluxes: Array) -> list[dict[str, Any]]:
     return rows
 
 
+def sensor_rows(parameters: dict[str, Array]) -> list[dict[str, Any]]:
+    """One row per band of every sensor: largest error by leaf and soil, and of grids made anew."""
+    curves = all_response_curves()
+    rows: dict[tuple[str, str], dict[str, Any]] = {
+        (platform, band): {"platform": platform, "band": band} for platform, band in curves
+    }
+    grids = {
+        (*key, step): band_quadrature_from_response(
+            {key[1]: (WAVELENGTH, curve)}, step_nm=step, dtype=torch.float64
+        )
+        for key, curve in curves.items()
+        for step in STEP_ERRORS
+    }
+    for version in VERSIONS:
+        for soil in SOILS:
+            spectra = simulate_variant(parameters, WAVELENGTH, version, soil)
+            for key, curve in curves.items():
+                full = spectra @ curve
+                shipped = band_quadrature(key[0], [key[1]], dtype=torch.float64)
+                found = at_nodes(spectra, shipped.wavelength_nm) @ shipped.weight.numpy()
+                rows[key]["nodes"] = shipped.weight.numel()
+                rows[key][f"{version} {soil}"] = errors(found, full)["max"]
+                for step in STEP_ERRORS:
+                    grid = grids[(*key, step)]
+                    found = at_nodes(spectra, grid.wavelength_nm) @ grid.weight.numpy()
+                    name, error = f"grid {step:g} nm", errors(found, full)["max"]
+                    rows[key][name] = max(error, rows[key].get(name, 0.0))
+    return list(rows.values())
+
+
 def main() -> None:
     """Measure, print and write."""
     options = parser(__doc__, "quadrature_error.json")
@@ -109,6 +147,7 @@ def main() -> None:
     gradients = slopes({name: values[:100] for name, values in parameters.items()})
     record.table("bands", "reflectance, errors in 1e-4", band_rows(spectra, gradients))
     record.table("fluxes", "flux per incident flux, errors in 1e-4", flux_rows(fluxes))
+    record.table("sensors", "every leaf and soil, largest errors in 1e-4", sensor_rows(parameters))
     record.write()
 
 

@@ -6,6 +6,10 @@ float32 or float64, on any device; the spectral axis is the last one.
 
 from __future__ import annotations
 
+from .band_response import (
+    band_quadrature_from_centre_width,
+    band_quadrature_from_response,
+)
 from .bare_soil import (
     BARE_SOIL_MODELS,
     SoilBackscatter,
@@ -18,6 +22,17 @@ from .bare_soil import (
     oh_2004,
 )
 from .canopy_jacobian import CanopyPartials, reflectance_jacobian
+from .clumping import (
+    ClumpedCanopy,
+    clumped_energy,
+    clumped_fluxes,
+    clumped_geometry,
+    clumped_leaves,
+    clumping_index,
+    crown_canopy,
+    crown_clumping,
+    diffuse_clumping,
+)
 from .directions import HOTSPOT_METHODS, CanopyGeometry, canopy_geometry, hotspot, hotspot_jacobian
 from .expint import leaf_transmissivity
 from .iem import (
@@ -27,9 +42,24 @@ from .iem import (
     calibrated_correlation_length,
     iem,
 )
-from .leaf_angle import LEAF_INCLINATIONS, campbell, campbell_jacobian
-from .prosail import PROSAIL, prosail
-from .prospect import LeafSpectra, absorption, leaf_spectra, plate_model, prospect_d
+from .leaf_angle import (
+    LEAF_ANGLE_FAMILIES,
+    LEAF_INCLINATIONS,
+    campbell,
+    campbell_jacobian,
+    verhoef,
+)
+from .prosail import LEAF_MODELS, PROSAIL, prosail
+from .prospect import (
+    LeafSpectra,
+    absorption,
+    absorption_pro,
+    leaf_spectra,
+    plate_model,
+    prospect_5,
+    prospect_d,
+    prospect_pro,
+)
 from .radiometry import (
     gamma0_to_sigma0,
     optical_noise_sd,
@@ -54,6 +84,8 @@ from .sail import (
     canopy_energy,
     canopy_fluxes,
     fcover,
+    reflectance_under_sky,
+    under_sky,
 )
 from .single_scattering import (
     VOLUME_KINDS,
@@ -65,6 +97,8 @@ from .single_scattering import (
     specular_reflectivity,
     volume_scattering,
 )
+from .soil_film import FilmSpectra, film_number, film_spectra, soil_film
+from .soil_mixture import soil_basis, soil_exponential, soil_mixture
 from .soil_permittivity import (
     SOIL_PERMITTIVITY_MODELS,
     SoilPermittivity,
@@ -99,7 +133,9 @@ __all__ = [
     "BARE_SOIL_MODELS",
     "CALIBRATED_BANDS",
     "HOTSPOT_METHODS",
+    "LEAF_ANGLE_FAMILIES",
     "LEAF_INCLINATIONS",
+    "LEAF_MODELS",
     "PLATFORMS",
     "PROSAIL",
     "SOIL_PERMITTIVITY_MODELS",
@@ -110,7 +146,9 @@ __all__ = [
     "CanopyGeometry",
     "CanopyPartials",
     "CanopyScattering",
+    "ClumpedCanopy",
     "CorrelationLength",
+    "FilmSpectra",
     "LeafSpectra",
     "PublishedWaterCloud",
     "ScatteringTerms",
@@ -121,9 +159,12 @@ __all__ = [
     "VegetationPermittivity",
     "WaterCloud",
     "absorption",
+    "absorption_pro",
     "baghdadi_2016",
     "band_average",
     "band_quadrature",
+    "band_quadrature_from_centre_width",
+    "band_quadrature_from_response",
     "bands_of",
     "bare_soil_model",
     "bidirectional_reflectance",
@@ -133,11 +174,21 @@ __all__ = [
     "canopy_energy",
     "canopy_fluxes",
     "canopy_geometry",
+    "clumped_energy",
+    "clumped_fluxes",
+    "clumped_geometry",
+    "clumped_leaves",
+    "clumping_index",
+    "crown_canopy",
+    "crown_clumping",
     "default_water_cloud",
+    "diffuse_clumping",
     "dobson_1985",
     "dobson_1985_original",
     "dubois_1995",
     "fcover",
+    "film_number",
+    "film_spectra",
     "gamma0_to_sigma0",
     "hallikainen_1985",
     "hotspot",
@@ -154,18 +205,25 @@ __all__ = [
     "peplinski_1995",
     "plate_model",
     "prosail",
+    "prospect_5",
     "prospect_d",
+    "prospect_pro",
     "published_water_cloud",
     "quadrature_matrix",
     "radar_channel_db",
     "radar_channel_variance",
     "radar_log_likelihood",
     "reflectance_jacobian",
+    "reflectance_under_sky",
     "sample_backscatter",
     "sample_reflectance",
     "sigma0_to_gamma0",
     "single_scattering",
     "single_scattering_terms",
+    "soil_basis",
+    "soil_exponential",
+    "soil_film",
+    "soil_mixture",
     "soil_permittivity_model",
     "soil_reflectance",
     "soil_reflectance_jacobian",
@@ -180,7 +238,9 @@ __all__ = [
     "to_linear",
     "topp_1980",
     "two_way_attenuation",
+    "under_sky",
     "vegetation_permittivity",
+    "verhoef",
     "virtual_bands",
     "volume_scattering",
     "water_cloud",

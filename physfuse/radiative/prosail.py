@@ -8,41 +8,144 @@ from torch import Tensor, nn
 
 from ._arguments import Numeric, tensors
 from .directions import canopy_geometry, hotspot
-from .leaf_angle import campbell
-from .prospect import LeafSpectra, absorption, leaf_spectra, plate_model
-from .sail import bidirectional_reflectance
+from .errors import DomainError, unknown_name
+from .leaf_angle import LEAF_ANGLE_FAMILIES, campbell, verhoef
+from .prospect import LeafSpectra, absorption, absorption_pro, leaf_spectra, plate_model
+from .sail import bidirectional_reflectance, canopy_fluxes, under_sky
 from .spectral import BandQuadrature, quadrature_matrix
+
+LEAF_MODELS: dict[str, str] = {"prospect_d": "D", "prospect_5": "5", "prospect_pro": "PRO"}
+"""Leaf models by name, and the version of PROSPECT that each is."""
+
+
+def _version_of(leaf_model: str | None, spectra: LeafSpectra | None) -> str:
+    """Version of PROSPECT that a name, or else the constants, ask for."""
+    if leaf_model is None:
+        return "D" if spectra is None else spectra.version
+    if leaf_model not in LEAF_MODELS:
+        raise unknown_name("leaf model", leaf_model, LEAF_MODELS)
+    version = LEAF_MODELS[leaf_model]
+    if spectra is not None and spectra.version != version:
+        raise DomainError(
+            f"leaf_model is {leaf_model!r}, but spectra holds the constants of "
+            f"PROSPECT-{spectra.version}: make them with leaf_spectra(version={version!r})"
+        )
+    return version
+
+
+def _is_given(value: Numeric | None) -> bool:
+    """Whether an argument says something: a tensor (never looked into) or a number but 0."""
+    return value is not None and (isinstance(value, Tensor) or value != 0.0)
+
+
+def _leaf_contents(
+    version: str,
+    ant: Numeric | None,
+    cm: Numeric | None,
+    prot: Numeric | None,
+    cbc: Numeric | None,
+) -> tuple[Numeric, Numeric, Numeric, Numeric]:
+    """Anthocyanins and dry matter as the version of PROSPECT knows them, the others 0."""
+    if version == "PRO":
+        if _is_given(cm):
+            raise DomainError(
+                "cm was given to PROSPECT-PRO, whose dry matter is prot + cbc and would count "
+                "twice: leave cm out (None or the number 0)"
+            )
+        if prot is None or cbc is None:
+            raise DomainError("PROSPECT-PRO needs prot and cbc, both in g cm-2")
+        cm = 0.0
+    elif prot is not None or cbc is not None:
+        raise DomainError(
+            f"prot and cbc belong to leaf_model='prospect_pro'; PROSPECT-{version} has cm in their "
+            "place: give either cm or prot and cbc"
+        )
+    if version == "5" and _is_given(ant):
+        raise DomainError(
+            "ant was given to PROSPECT-5, which knows no anthocyanins: leave it out (None or the "
+            "number 0) or choose leaf_model='prospect_d'"
+        )
+    if cm is None or (ant is None and version != "5"):
+        raise TypeError(f"PROSPECT-{version} needs {'cm' if cm is None else 'ant'}")
+    nothing = 0.0
+    return (
+        nothing if ant is None else ant,
+        cm,
+        nothing if prot is None else prot,
+        nothing if cbc is None else cbc,
+    )
+
+
+def _leaf_angles(
+    family: str, ala: Numeric | None, lidfa: Numeric | None, lidfb: Numeric | None
+) -> Tensor:
+    """Fractions of leaf area by one of the families."""
+    if family not in LEAF_ANGLE_FAMILIES:
+        raise unknown_name("family of leaf angles", family, LEAF_ANGLE_FAMILIES)
+    if ala is not None and lidfa is not None:
+        raise DomainError("ala and lidfa name the same argument: give one of them")
+    first = ala if lidfa is None else lidfa
+    if family == "campbell":
+        if lidfb is not None:
+            raise DomainError(
+                "lidfb belongs to leaf_angle='verhoef'; the Campbell family has ala alone"
+            )
+        if first is None:
+            raise TypeError("leaf_angle='campbell' needs ala")
+        return campbell(first)
+    if ala is not None or lidfa is None or lidfb is None:
+        raise DomainError("leaf_angle='verhoef' needs lidfa and lidfb, and no ala")
+    return verhoef(lidfa, lidfb)
+
+
+def _without_none(**values: Numeric | None) -> list[Numeric]:
+    """Arguments in order, none of them missing."""
+    missing = [name for name, value in values.items() if value is None]
+    if missing:
+        raise TypeError(f"prosail needs {', '.join(missing)}")
+    return [value for value in values.values() if value is not None]
 
 
 def prosail(
     n: Numeric,
     cab: Numeric,
     car: Numeric,
-    ant: Numeric,
-    cbrown: Numeric,
-    cw: Numeric,
-    cm: Numeric,
-    lai: Numeric,
-    ala: Numeric,
-    hspot: Numeric,
-    tts: Numeric,
-    tto: Numeric,
-    psi: Numeric,
-    rsoil: Numeric,
+    ant: Numeric | None = None,
+    cbrown: Numeric | None = None,
+    cw: Numeric | None = None,
+    cm: Numeric | None = None,
+    lai: Numeric | None = None,
+    ala: Numeric | None = None,
+    hspot: Numeric | None = None,
+    tts: Numeric | None = None,
+    tto: Numeric | None = None,
+    psi: Numeric | None = None,
+    rsoil: Numeric | None = None,
     *,
+    prot: Numeric | None = None,
+    cbc: Numeric | None = None,
+    lidfa: Numeric | None = None,
+    lidfb: Numeric | None = None,
+    skyl: Numeric | None = None,
+    leaf_model: str | None = None,
+    leaf_angle: str = "campbell",
     spectra: LeafSpectra | None = None,
     hotspot_method: str = "simpson20",
 ) -> Float[Tensor, "*batch wavelength"]:
-    """Bidirectional reflectance of a canopy over a soil.
+    """Reflectance of a canopy over a soil, seen by a sensor.
 
     Parameters
     ----------
-    n, cab, car, ant, cbrown, cw, cm : Tensor, shape (...)
+    n, cab, car, cbrown, cw : Tensor, shape (...)
         Leaf contents, as in `prospect_d`.
+    ant : Tensor, shape (...)
+        Anthocyanins; None or 0 with PROSPECT-5. [ug cm-2]
+    cm : Tensor, shape (...)
+        Dry matter; None or 0 with PROSPECT-PRO. [g cm-2]
     lai : Tensor, shape (...)
         Leaf area index, 0 or more. [m2 m-2]
     ala : Tensor, shape (...)
-        Average leaf angle, 0 to 90. [degree]
+        Average leaf angle, 0 to 90, with leaf_angle="campbell". [degree]
     hspot : Tensor, shape (...)
         Leaf size over canopy height, 0 (no hotspot) or more. [1]
     tts, tto : Tensor, shape (...)
@@ -51,6 +154,17 @@ def prosail(
         Relative azimuth, 0 = sun behind the sensor. [degree]
     rsoil : Tensor, shape (..., W)
         Soil reflectance, 0 to 1; the last axis may be 1. [1]
+    prot, cbc : Tensor, shape (...), optional
+        Proteins and other carbon-based matter, as in `prospect_pro`. [g cm-2]
+    lidfa, lidfb : Tensor, shape (...), optional
+        Leaf angles as in `verhoef`, with leaf_angle="verhoef"; with "campbell" `lidfa` is another
+        name of `ala`. [1]
+    skyl : Tensor, shape (..., W) or (..., 1), or number, optional
+        Share of the sky in the irradiance, 0 to 1; None for a black sky. [1]
+    leaf_model : {"prospect_d", "prospect_5", "prospect_pro"}, optional
+        Version of PROSPECT; default that of `spectra`, else "prospect_d".
+    leaf_angle : {"campbell", "verhoef"}
+        Family of leaf angles.
     spectra : LeafSpectra, optional
         Constants at W wavelengths; default 400 to 2500 nm.
     hotspot_method : {"simpson20", "gauss_legendre"}
@@ -59,12 +173,18 @@ def prosail(
     Returns
     -------
     Tensor, shape (..., W)
-        Bidirectional reflectance factor. [1]
+        Bidirectional reflectance factor; with `skyl` hemispherical-directional. [1]
+
+    Raises
+    ------
+    DomainError
+        `cm` together with `prot` and `cbc`, or another argument that the models chosen lack. What
+        a tensor holds is not looked at.
 
     Notes
     -----
-    PROSPECT-D (`prospect_d`) in 4SAIL (`bidirectional_reflectance`), leaf angles by `campbell`.
-    With float64 arguments, equal to the classical codes within 1e-12 where those are defined.
+    A version of PROSPECT in 4SAIL (`bidirectional_reflectance`). With float64 arguments, equal to
+    the classical codes within 1e-12 where those are defined.
 
     References
     ----------
@@ -77,18 +197,30 @@ def prosail(
     >>> bare.shape, bool((bare == 0.25).all())
     (torch.Size([2101]), True)
     """
-    n, cab, car, ant, cbrown, cw, cm, lai, ala, hspot, tts, tto, psi, rsoil = tensors(
-        n, cab, car, ant, cbrown, cw, cm, lai, ala, hspot, tts, tto, psi, rsoil
+    version = _version_of(leaf_model, spectra)
+    ant, cm, prot, cbc = _leaf_contents(version, ant, cm, prot, cbc)
+    rest = _without_none(
+        cbrown=cbrown, cw=cw, lai=lai, hspot=hspot, tts=tts, tto=tto, psi=psi, rsoil=rsoil
+    )
+    angles = [value for value in (ala, lidfa, lidfb, skyl) if value is not None]
+    n, cab, car, ant, cm, prot, cbc, cbrown, cw, lai, hspot, tts, tto, psi, rsoil, *_ = tensors(
+        n, cab, car, ant, cm, prot, cbc, *rest, *angles
     )
     if spectra is None:
-        spectra = leaf_spectra(dtype=n.dtype, device=n.device)
-    rho, tau = plate_model(
-        absorption(n, cab, car, ant, cbrown, cw, cm, spectra), n[..., None], spectra
-    )
-    ks, ko, bf, sob, sof, dso = canopy_geometry(campbell(ala), tts, tto, psi)
+        spectra = leaf_spectra(version=version, dtype=n.dtype, device=n.device)
+    if version == "PRO":
+        k = absorption_pro(n, cab, car, ant, cbrown, cw, prot, cbc, spectra)
+    else:
+        k = absorption(n, cab, car, ant, cbrown, cw, cm, spectra)
+    rho, tau = plate_model(k, n[..., None], spectra)
+    lidf = _leaf_angles(leaf_angle, ala, lidfa, lidfb).to(device=n.device, dtype=n.dtype)
+    ks, ko, bf, sob, sof, dso = canopy_geometry(lidf, tts, tto, psi)
     tsstoo, sumint = hotspot(lai, ks, ko, dso, hspot, hotspot_method)
-    scalars = (lai, ks, ko, bf, sob, sof, tsstoo, sumint)
-    return bidirectional_reflectance(rho, tau, rsoil, *(value[..., None] for value in scalars))
+    scalars = [value[..., None] for value in (lai, ks, ko, bf, sob, sof, tsstoo, sumint)]
+    if skyl is None:
+        return bidirectional_reflectance(rho, tau, rsoil, *scalars)
+    flux = canopy_fluxes(rho, tau, rsoil, *scalars)
+    return under_sky(flux.rsot, flux.rdot, skyl)
 
 
 class PROSAIL(nn.Module):
@@ -100,6 +232,10 @@ class PROSAIL(nn.Module):
         Bands to average over, or wavelengths from 400 to 2500; default 400, 401, ... 2500. [nm]
     hotspot_method : {"simpson20", "gauss_legendre"}
         As in `hotspot`.
+    leaf_model : {"prospect_d", "prospect_5", "prospect_pro"}
+        Version of PROSPECT.
+    leaf_angle : {"campbell", "verhoef"}
+        Family of leaf angles.
     dtype : torch.dtype, optional
         Of the constants; default that of `spectral`, else torch's.
 
@@ -116,6 +252,8 @@ class PROSAIL(nn.Module):
         spectral: BandQuadrature | Tensor | None = None,
         *,
         hotspot_method: str = "simpson20",
+        leaf_model: str = "prospect_d",
+        leaf_angle: str = "campbell",
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
@@ -124,51 +262,74 @@ class PROSAIL(nn.Module):
             weights: Tensor | None = quadrature_matrix(spectral)
         else:
             wavelength_nm, weights = spectral, None
-        for name, constant in leaf_spectra(wavelength_nm, dtype=dtype)._asdict().items():
-            self.register_buffer(name, constant, persistent=False)
+        version = _version_of(leaf_model, None)
+        for name, constant in (
+            leaf_spectra(wavelength_nm, version=version, dtype=dtype)._asdict().items()
+        ):
+            if isinstance(constant, Tensor):
+                self.register_buffer(name, constant, persistent=False)
+        self.version = version
+        self.leaf_angle = leaf_angle
         self.register_buffer("band_weights", weights, persistent=False)
         self.hotspot_method = hotspot_method
 
     @property
     def spectra(self) -> LeafSpectra:
         """Optical constants of leaf material, on the module's device."""
-        return LeafSpectra(*(self.get_buffer(name) for name in LeafSpectra._fields))
+        return LeafSpectra(
+            **{name: self.get_buffer(name) for name in LeafSpectra._fields if name != "version"},
+            version=self.version,
+        )
 
     def forward(
         self,
         n: Numeric,
         cab: Numeric,
         car: Numeric,
-        ant: Numeric,
-        cbrown: Numeric,
-        cw: Numeric,
-        cm: Numeric,
-        lai: Numeric,
-        ala: Numeric,
-        hspot: Numeric,
-        tts: Numeric,
-        tto: Numeric,
-        psi: Numeric,
-        rsoil: Numeric,
+        ant: Numeric | None = None,
+        cbrown: Numeric | None = None,
+        cw: Numeric | None = None,
+        cm: Numeric | None = None,
+        lai: Numeric | None = None,
+        ala: Numeric | None = None,
+        hspot: Numeric | None = None,
+        tts: Numeric | None = None,
+        tto: Numeric | None = None,
+        psi: Numeric | None = None,
+        rsoil: Numeric | None = None,
+        *,
+        prot: Numeric | None = None,
+        cbc: Numeric | None = None,
+        lidfa: Numeric | None = None,
+        lidfb: Numeric | None = None,
+        skyl: Numeric | None = None,
     ) -> Float[Tensor, "*batch channel"]:
-        """Bidirectional reflectance in the bands, or at the wavelengths where there are none.
+        """Reflectance in the bands, or at the wavelengths where there are none.
 
         Parameters
         ----------
-        n, cab, car, ant, cbrown, cw, cm : Tensor, shape (...)
-            Leaf contents, as in `prospect_d`.
-        lai, ala, hspot, tts, tto, psi : Tensor, shape (...)
+        n, cab, car, ant, cbrown, cw, cm, prot, cbc : Tensor, shape (...)
+            Leaf contents, as in `prosail`.
+        lai, ala, lidfa, lidfb, hspot, tts, tto, psi : Tensor, shape (...)
             Canopy and directions, as in `prosail`.
         rsoil : Tensor, shape (..., W)
             Soil reflectance at `wavelength_nm`, 0 to 1; the last axis may be 1. [1]
+        skyl : Tensor, shape (..., W) or (..., 1), or number, optional
+            Share of the sky in the irradiance at `wavelength_nm`, 0 to 1. [1]
 
         Returns
         -------
         Tensor, shape (..., B) or (..., W)
-            Bidirectional reflectance factor. [1]
+            Reflectance factor, as from `prosail`. [1]
         """
         spectrum = prosail(
             *(n, cab, car, ant, cbrown, cw, cm, lai, ala, hspot, tts, tto, psi, rsoil),
+            prot=prot,
+            cbc=cbc,
+            lidfa=lidfa,
+            lidfb=lidfb,
+            skyl=skyl,
+            leaf_angle=self.leaf_angle,
             spectra=self.spectra,
             hotspot_method=self.hotspot_method,
         )

@@ -23,6 +23,8 @@ __all__ = [
     "canopy_geometry",
     "fcover",
     "hotspot",
+    "reflectance_under_sky",
+    "under_sky",
 ]
 
 
@@ -44,6 +46,9 @@ class CanopyScattering(NamedTuple):
     rddt, rsdt, rdot, rsot : Tensor, shape (..., W)
         Reflectance of canopy and soil: dif-dif (white-sky albedo), sun-dif (black-sky albedo),
         dif-sensor, sun-sensor. [1]
+    rsost, rsodt : Tensor, shape (..., W)
+        The two parts of rsot: what the canopy alone sends and the ground that sun and sensor both
+        see, and light that met canopy and ground. [1]
     alfas, alfad : Tensor, shape (..., W)
         Absorptance of the canopy alone for sun light and for diffuse light. [1]
     """
@@ -64,6 +69,8 @@ class CanopyScattering(NamedTuple):
     rsdt: Tensor
     rdot: Tensor
     rsot: Tensor
+    rsost: Tensor
+    rsodt: Tensor
     alfas: Tensor
     alfad: Tensor
 
@@ -276,11 +283,75 @@ def canopy_fluxes(
     rddt = rdd + tdd * trapped * tdd
     rsdt = rsd + (tss + tsd) * trapped * tdd
     rdot = rdo + tdd * trapped * (too + tdo)
-    rsot = rso + (tsstoo - tss * too) * rsoil + trapped * (tss + tsd) * (too + tdo)
+    rsost = rso + tsstoo * rsoil
+    rsodt = trapped * ((tss + tsd) * tdo + (tsd + tss * rsoil * rdd) * too)
     return CanopyScattering(
         *(rdd, tdd, rsd, tsd, rdo, tdo, rso, rsos, rsod, tss, too, tsstoo),
-        *(rddt, rsdt, rdot, rsot, 1.0 - rsd - tsd - tss, 1.0 - rdd - tdd),
+        *(rddt, rsdt, rdot, rsost + rsodt, rsost, rsodt),
+        *(1.0 - rsd - tsd - tss, 1.0 - rdd - tdd),
     )
+
+
+def under_sky(
+    direct: Float[Tensor, "*#batch"], diffuse: Float[Tensor, "*#batch"], skyl: Numeric
+) -> Float[Tensor, "*#batch"]:
+    """Any reflectance, absorptance or transmittance under a sky that is not black.
+
+    Parameters
+    ----------
+    direct, diffuse : Tensor, shape (..., W)
+        The quantity in sun light alone and in uniform sky light alone: rsot and rdot, rsdt and
+        rddt, `absorbed_direct` and `absorbed_diffuse` ... [1]
+    skyl : Tensor, shape (..., W), (..., 1) or number
+        Share of the sky in the irradiance at each wavelength, 0 to 1. [1]
+
+    Returns
+    -------
+    Tensor, shape (..., W)
+        (1 - skyl) direct + skyl diffuse. [1]
+    """
+    share, direct, diffuse = tensors(skyl, direct, diffuse)
+    return direct + share * (diffuse - direct)
+
+
+def reflectance_under_sky(
+    rho: Float[Tensor, "*#batch"],
+    tau: Float[Tensor, "*#batch"],
+    rsoil: Float[Tensor, "*#batch"],
+    lai: Float[Tensor, "*#batch"],
+    ks: Float[Tensor, "*#batch"],
+    ko: Float[Tensor, "*#batch"],
+    bf: Float[Tensor, "*#batch"],
+    sob: Float[Tensor, "*#batch"],
+    sof: Float[Tensor, "*#batch"],
+    tsstoo: Float[Tensor, "*#batch"],
+    sumint: Float[Tensor, "*#batch"],
+    skyl: Numeric,
+) -> Float[Tensor, "*#batch"]:
+    """Reflectance towards the sensor under sun and sky together.
+
+    Parameters
+    ----------
+    rho, tau, rsoil, lai, ks, ko, bf, sob, sof, tsstoo, sumint : Tensor, shape (..., W) or (..., 1)
+        As in `bidirectional_reflectance`.
+    skyl : Tensor, shape (..., W), (..., 1) or number
+        Share of the sky in the irradiance at each wavelength, 0 to 1. [1]
+
+    Returns
+    -------
+    Tensor, shape (..., W)
+        Hemispherical-directional reflectance factor: (1 - skyl) rsot + skyl rdot. [1]
+
+    Notes
+    -----
+    Sky light is taken as equal from all directions.
+
+    References
+    ----------
+    .. [1] Verhoef et al., 2007, doi:10.1109/TGRS.2007.895844.
+    """
+    flux = canopy_fluxes(rho, tau, rsoil, lai, ks, ko, bf, sob, sof, tsstoo, sumint)
+    return under_sky(flux.rsot, flux.rdot, skyl)
 
 
 class CanopyEnergy(NamedTuple):

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from ._arguments import Numeric, tensors
-from .prospect import as_spectra, interpolated
+from .optical_constants import as_spectra, interpolated
 
 CAP = 0.95
 """Upper limit of soil reflectance. [1]"""

@@ -21,13 +21,23 @@ from torch import Tensor
 
 from .errors import DomainError, UnknownNameError, unknown_name
 
-PLATFORMS: tuple[str, ...] = ("Sentinel-2A", "Sentinel-2B")
-"""Satellites whose bands have a quadrature: one table each, for their B06 differ by up to 0.016."""
+PLATFORMS: tuple[str, ...] = ("Sentinel-2A", "Sentinel-2B", "Landsat-8", "Landsat-9", "VENuS")
+"""Satellites whose bands have a quadrature: one table each, for even the B06 of Sentinel-2A and
+Sentinel-2B differ by up to 0.016."""
 
 LAND_BANDS: tuple[str, ...] = (
     *("B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B11", "B12"),
 )
 """The ten bands of 10 and 20 m, which see the land; B01 and B09 watch the air above it."""
+
+_DEFAULT_BANDS: dict[str, tuple[str, ...]] = {
+    "Sentinel-2A": LAND_BANDS,
+    "Sentinel-2B": LAND_BANDS,
+    "Landsat-8": tuple(f"B{i}" for i in range(2, 8)),
+    "Landsat-9": tuple(f"B{i}" for i in range(2, 8)),
+    "VENuS": tuple(f"B{i}" for i in range(2, 12)),
+}
+"""Bands that see the land; those left out watch aerosol and water vapour."""
 
 VIRTUAL_BANDS: tuple[str, ...] = ("PAR", "SW")
 """Photosynthetically active radiation 400-700 nm, and shortwave 400-2500 nm, by energy."""
@@ -51,8 +61,9 @@ class BandQuadrature(NamedTuple):
     band_index : Tensor, shape (wavelength)
         Position in ``bands`` of the one band that a node belongs to.
     max_error : Tensor, shape (band)
-        Largest error against the full response seen on 1000 canopies that the fit did not use, of
-        the reflectance; for a virtual band of any of its four fluxes per unit incident flux. [1]
+        Largest error against the full response seen on canopies that the fit did not use: of the
+        reflectance of 1000 canopies of each version of PROSPECT over each kind of soil; for a
+        virtual band of any of its four fluxes per unit incident flux, 1000 canopies. [1]
     """
 
     platform: str
@@ -82,7 +93,8 @@ def bands_of(platform: str) -> tuple[str, ...]:
     Returns
     -------
     tuple of str
-        In the order of the sensor: the land bands, and B01 and B09 besides.
+        In the order of the sensor, by the names its agency gives them: the land bands, and those
+        for aerosol and water vapour besides.
 
     Raises
     ------
@@ -112,7 +124,8 @@ def band_quadrature(
     platform : str
         One of :data:`PLATFORMS`.
     bands : sequence of str, optional
-        Names of the bands wanted, in any order; :data:`LAND_BANDS` by default.
+        Names of the bands wanted, in any order; by default those that see the land,
+        :data:`LAND_BANDS` of Sentinel-2.
     dtype : torch.dtype, optional
         Floating type of the tensors; torch's default where not given.
     device : torch.device or str, optional
@@ -132,13 +145,15 @@ def band_quadrature(
     -----
     A band value is the average of the reflectance under the relative spectral response alone, as
     in the agency's document [1]_; the sun's spectrum inside a band is not part of it. The nodes and
-    weights minimise the largest error over simulated canopies (PROSPECT-D, 4SAIL and the soil of
+    weights minimise the largest error over simulated canopies (PROSPECT, 4SAIL and the soils of
     this package, every parameter over more than its range); ``scripts/make_quadrature.py`` makes
-    them.
+    them. Any other sensor: `band_quadrature_from_response`.
 
     References
     ----------
-    .. [1] ESA, Sentinel-2 spectral response functions (S2-SRF), COPE-GSEG-EOPG-TN-15-0007.
+    .. [1] ESA, Sentinel-2 spectral response functions (S2-SRF), COPE-GSEG-EOPG-TN-15-0007; Barsi
+       et al., 2014, Remote Sensing 6(10), 10232-10251, doi:10.3390/rs61010232 (Landsat 8; the
+       responses of Landsat 9 are published by USGS); CNES, VENuS spectral responses.
 
     Examples
     --------
@@ -148,7 +163,7 @@ def band_quadrature(
     """
     _check_platform(platform)
     if bands is None:
-        bands = LAND_BANDS if platform in PLATFORMS else VIRTUAL_BANDS
+        bands = _DEFAULT_BANDS.get(platform, VIRTUAL_BANDS)
     names = (bands,) if isinstance(bands, str) else tuple(bands)
     known = tuple(_table()[platform])
     for name in names:
@@ -265,6 +280,8 @@ def _check_platform(platform: str) -> None:
 def _unknown_band(platform: str, name: str, known: tuple[str, ...]) -> UnknownNameError:
     """Error for a band, with the hint that its number gives ('B8' means 'B08', not 'B8A')."""
     kind = f"{platform} band"
+    if not platform.startswith("Sentinel-2"):
+        return unknown_name(kind, name, known)
     match = re.fullmatch(r"B?0*(\d{1,2})(A?)", str(name).strip().upper())
     if match is None:
         return unknown_name(kind, name, known)

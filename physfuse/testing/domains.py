@@ -18,12 +18,33 @@ LEAF_DOMAINS = {
 }
 """Leaf: from pure water-free, pigment-free matter on."""
 
+LEAF_PRO_DOMAINS = {
+    **{name: domain for name, domain in LEAF_DOMAINS.items() if name != "cm"},
+    "prot": Domain(0.0, 0.004, "g cm-2"),
+    "cbc": Domain(0.0, 0.016, "g cm-2"),
+}
+"""Leaf with its dry matter in two parts."""
+
+BIMODAL_DOMAINS = {
+    "lidfa": Domain(-0.5, 0.5, "1"),
+    "lidfb": Domain(-0.49, 0.5, "1"),
+}
+"""Leaf angles of Verhoef; every pair has abs(lidfa) + abs(lidfb) at most 1."""
+
 CANOPY_DOMAINS = {
     "lai": Domain(0.0, 10.0, "m2 m-2"),
     "ala": Domain(20.0, 85.0, "degree", special=(58.4351034,)),
     "hspot": Domain(0.0, 1.0, "1"),
 }
 """Canopy; the special leaf angle is where the ellipsoid is a sphere."""
+
+CROWN_DOMAINS = {
+    "crown_cover": Domain(0.05, 0.95, "1"),
+    "crown_ratio": Domain(0.5, 3.0, "1"),
+    "omega_nadir": Domain(0.2, 1.0, "1"),
+    "zenith": Domain(0.0, 85.0, "degree"),
+}
+"""Crowns, and the clumping that they make."""
 
 GEOMETRY_DOMAINS = {
     "tts": Domain(0.0, 80.0, "degree", special=(30.0,)),
@@ -34,6 +55,8 @@ GEOMETRY_DOMAINS = {
 
 SOIL_DOMAINS = {
     "rsoil": Domain(0.0, 0.95, "1"),
+    "soil_rate": Domain(0.5, 10.0, "1"),
+    "skyl": Domain(0.0, 1.0, "1"),
     "soil_brightness": Domain(0.2, 2.0, "1"),
     "soil_shape_1": Domain(-0.5, 0.5, "1", special=(0.0,)),
     "soil_shape_2": Domain(-0.5, 0.5, "1", special=(0.0,)),
@@ -87,7 +110,10 @@ MATTER_DOMAINS = {
 
 DOMAINS: dict[str, Domain] = {
     **LEAF_DOMAINS,
+    **LEAF_PRO_DOMAINS,
+    **BIMODAL_DOMAINS,
     **CANOPY_DOMAINS,
+    **CROWN_DOMAINS,
     **GEOMETRY_DOMAINS,
     **SOIL_DOMAINS,
     **RADAR_DOMAINS,

@@ -16,6 +16,14 @@ from physfuse.radiative.bare_soil import (
     oh_1992,
     oh_2004,
 )
+from physfuse.radiative.clumping import (
+    ClumpedCanopy,
+    clumped_energy,
+    clumped_fluxes,
+    clumping_index,
+    crown_canopy,
+    crown_clumping,
+)
 from physfuse.radiative.directions import (
     HOTSPOT_METHODS,
     CanopyGeometry,
@@ -31,9 +39,15 @@ from physfuse.radiative.iem import (
     iem,
     iem_baghdadi,
 )
-from physfuse.radiative.leaf_angle import campbell
+from physfuse.radiative.leaf_angle import campbell, verhoef
 from physfuse.radiative.prosail import prosail
-from physfuse.radiative.prospect import LeafSpectra, leaf_spectra, prospect_d
+from physfuse.radiative.prospect import (
+    LeafSpectra,
+    leaf_spectra,
+    prospect_5,
+    prospect_d,
+    prospect_pro,
+)
 from physfuse.radiative.radiometry import (
     optical_noise_sd,
     radar_channel_db,
@@ -53,6 +67,8 @@ from physfuse.radiative.single_scattering import (
     specular_reflectivity,
     volume_scattering,
 )
+from physfuse.radiative.soil_film import FilmSpectra, film_spectra, soil_film
+from physfuse.radiative.soil_mixture import soil_exponential
 from physfuse.radiative.soil_permittivity import (
     SoilPermittivity,
     dobson_1985,
@@ -67,7 +83,14 @@ from physfuse.radiative.spectral import LAND_BANDS, band_average, band_quadratur
 from physfuse.radiative.vegetation_permittivity import vegetation_permittivity
 from physfuse.radiative.water_cloud import two_way_attenuation, water_cloud
 
-from .domains import CANOPY_DOMAINS, DOMAINS, GEOMETRY_DOMAINS, LEAF_DOMAINS
+from .domains import (
+    BIMODAL_DOMAINS,
+    CANOPY_DOMAINS,
+    DOMAINS,
+    GEOMETRY_DOMAINS,
+    LEAF_DOMAINS,
+    LEAF_PRO_DOMAINS,
+)
 from .laws import GENERAL_LAWS
 from .model import Domain, ForwardModel, Points
 
@@ -96,13 +119,18 @@ def _domain(*names: str, **changed: Domain) -> dict[str, Domain]:
 
 
 @functools.cache
-def _leaf(dtype: torch.dtype) -> LeafSpectra:
-    return leaf_spectra(torch.tensor(WAVELENGTHS_NM, dtype=dtype))
+def _leaf(dtype: torch.dtype, version: str = "D") -> LeafSpectra:
+    return leaf_spectra(torch.tensor(WAVELENGTHS_NM, dtype=dtype), version=version)
 
 
 @functools.cache
 def _soil(dtype: torch.dtype) -> SoilSpectra:
     return soil_spectra(torch.tensor(WAVELENGTHS_NM, dtype=dtype))
+
+
+@functools.cache
+def _film(dtype: torch.dtype) -> FilmSpectra:
+    return film_spectra(torch.tensor(WAVELENGTHS_NM, dtype=dtype))
 
 
 def _single(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
@@ -121,8 +149,10 @@ def _stacked(function: Callable[..., tuple[Tensor, ...]]) -> Callable[..., Tenso
     return stacked
 
 
-def _prospect(n: Tensor, **contents: Tensor) -> Tensor:
-    return torch.cat(prospect_d(n, **contents, spectra=_leaf(n.dtype)), dim=-1)
+def _prospect(
+    model: Callable[..., tuple[Tensor, Tensor]], version: str, n: Tensor, **contents: Tensor
+) -> Tensor:
+    return torch.cat(model(n, **contents, spectra=_leaf(n.dtype, version)), dim=-1)
 
 
 def _geometry(ala: Tensor, tts: Tensor, tto: Tensor, psi: Tensor) -> CanopyGeometry:
@@ -155,6 +185,18 @@ def _off_kinks_of_directions(points: Points) -> Points:
     return _off_class_edges(_off_no_hotspot(moved) if "hspot" in moved else moved)
 
 
+def _off_cut_ratio(points: Points) -> Points:
+    """Move the shape of a crown off the bound at which the clumping index cuts it."""
+    ratio = points["crown_ratio"]
+    return {**points, "crown_ratio": torch.where((ratio - 1.0).abs() < 0.01, 1.02, ratio)}
+
+
+def _off_kinks_of_crowns(points: Points) -> Points:
+    """Off the kinks of directions, and the sensor away from the ray on which shadows coincide."""
+    moved = _off_kinks_of_directions(points)
+    return {**moved, "psi": moved["psi"].clamp(2.0, 178.0)}
+
+
 def _sail_arguments(
     lai: Tensor, ala: Tensor, hspot: Tensor, tts: Tensor, tto: Tensor, psi: Tensor
 ) -> tuple[Tensor, ...]:
@@ -177,6 +219,24 @@ def _energy(
     return canopy_energy(rho, tau, rsoil, lai, sun.ks, sun.bf)
 
 
+def _crowns(
+    lai: Tensor, ala: Tensor, crown_cover: Tensor, tts: Tensor, **rest: Tensor
+) -> ClumpedCanopy:
+    none = torch.zeros_like(lai)
+    given = {"tto": none, "psi": none, "hspot": none, **rest}
+    return crown_canopy(lai, campbell(ala), crown_cover, tts, **given)
+
+
+def _clumped(rho: Tensor, tau: Tensor, rsoil: Tensor, **canopy: Tensor) -> CanopyScattering:
+    flux = clumped_fluxes(rho[..., None], tau[..., None], rsoil[..., None], _crowns(**canopy))
+    return CanopyScattering(*(x[..., 0] for x in flux))
+
+
+def _clumped_energy(rho: Tensor, tau: Tensor, rsoil: Tensor, **canopy: Tensor) -> CanopyEnergy:
+    flux = clumped_energy(rho[..., None], tau[..., None], rsoil[..., None], _crowns(**canopy))
+    return CanopyEnergy(*(x[..., 0] for x in flux))
+
+
 def _fcover(lai: Tensor, ala: Tensor) -> Tensor:
     return fcover(lai, canopy_geometry(campbell(ala), 0.0, 0.0, 0.0).ko)[..., None]
 
@@ -186,8 +246,33 @@ def _prosail(rsoil: Tensor, **arguments: Tensor) -> Tensor:
     return model(**arguments, rsoil=rsoil[..., None], spectra=_leaf(rsoil.dtype))
 
 
+def _prosail_pro(rsoil: Tensor, skyl: Tensor, **arguments: Tensor) -> Tensor:
+    """PROSPECT-PRO, leaf angles of Verhoef and light of the sky: what `_prosail` has not."""
+    model: Callable[..., Tensor] = prosail
+    return model(
+        **arguments,
+        rsoil=rsoil[..., None],
+        skyl=skyl[..., None],
+        spectra=_leaf(rsoil.dtype, "PRO"),
+        leaf_angle="verhoef",
+        hotspot_method="gauss_legendre",
+    )
+
+
 def _soil_model(soil_brightness: Tensor, **arguments: Tensor) -> Tensor:
     return soil_reflectance(soil_brightness, **arguments, spectra=_soil(soil_brightness.dtype))
+
+
+def _soil_exponential(soil_brightness: Tensor, soil_rate: Tensor, soil_moisture: Tensor) -> Tensor:
+    classical, brightness = _soil(soil_brightness.dtype), soil_brightness[..., None]
+    return soil_exponential(
+        soil_moisture, brightness * classical.dry, brightness * classical.wet, soil_rate[..., None]
+    )
+
+
+def _soil_film(soil_brightness: Tensor, soil_moisture: Tensor) -> Tensor:
+    dry = soil_brightness[..., None] * _soil(soil_brightness.dtype).dry
+    return soil_film(soil_moisture, dry, _film(dry.dtype))
 
 
 def _band_average(reflectance: Tensor, tilt: Tensor) -> Tensor:
@@ -317,25 +402,40 @@ _MODELS = (
         kind="fraction",
         laws=(*_FRACTION_LAWS, "transmissivity_falls_with_absorption"),
     ),
-    ForwardModel(
-        name="prospect_d",
-        function=_prospect,
-        domain=LEAF_DOMAINS,
-        outputs=(*_REFLECTANCE, *(f"transmittance_{w}" for w in WAVELENGTHS_NM)),
-        kind="fraction",
-        laws=(
-            *_FRACTION_LAWS,
-            "leaf_sends_out_at_most_what_it_receives",
-            "empty_leaf_absorbs_nothing",
-            "more_chlorophyll_darkens_red",
-            "more_water_darkens_shortwave_infrared",
-            "more_matter_darkens_everything",
-        ),
+    *(
+        ForwardModel(
+            name=model.__name__,
+            function=functools.partial(_prospect, model, version),
+            domain=domain,
+            outputs=(*_REFLECTANCE, *(f"transmittance_{w}" for w in WAVELENGTHS_NM)),
+            kind="fraction",
+            laws=(
+                *_FRACTION_LAWS,
+                "leaf_sends_out_at_most_what_it_receives",
+                "empty_leaf_absorbs_nothing",
+                "more_chlorophyll_darkens_red",
+                "more_water_darkens_shortwave_infrared",
+                "more_matter_darkens_everything",
+            ),
+        )
+        for model, version, domain in (
+            (prospect_d, "D", LEAF_DOMAINS),
+            (prospect_5, "5", _domain(*(name for name in LEAF_DOMAINS if name != "ant"))),
+            (prospect_pro, "PRO", LEAF_PRO_DOMAINS),
+        )
     ),
     ForwardModel(
         name="campbell",
         function=campbell,
         domain=_domain("ala"),
+        outputs=tuple(f"class {i}" for i in range(18)),
+        kind="fraction",
+        laws=(*_FRACTION_LAWS, "fractions_sum_to_one"),
+    ),
+    ForwardModel(
+        name="verhoef",
+        function=verhoef,
+        domain=_domain("lidfa", "lidfb"),
         outputs=tuple(f"class {i}" for i in range(18)),
         kind="fraction",
         laws=(*_FRACTION_LAWS, "fractions_sum_to_one"),
@@ -428,6 +528,63 @@ _MODELS = (
         float32_tolerance=_LOSSLESS,
     ),
     ForwardModel(
+        name="clumping_index",
+        function=_single(clumping_index),
+        domain=_domain("omega_nadir", "zenith", "crown_ratio"),
+        outputs=("omega",),
+        kind="fraction",
+        off_kinks=_off_cut_ratio,
+        laws=_FRACTION_LAWS,
+    ),
+    ForwardModel(
+        name="crown_clumping",
+        function=_single(crown_clumping),
+        domain=_domain(
+            *("lai", "k", "crown_cover", "zenith", "crown_ratio"), k=Domain(0.1, 4.0, "1")
+        ),
+        outputs=("omega",),
+        kind="fraction",
+        laws=_FRACTION_LAWS,
+    ),
+    ForwardModel(
+        name="clumped_fluxes",
+        function=_stacked(_clumped),
+        domain=_domain("rho", "tau", "rsoil", *_DIRECTIONS, "crown_cover", "crown_ratio"),
+        outputs=CanopyScattering._fields,
+        kind="fraction",
+        off_kinks=_off_kinks_of_crowns,
+        laws=(
+            *GENERAL_LAWS,
+            *(law for law in _CANOPY_LAWS if law != "opaque_canopy_hides_the_soil"),
+            "output_is_not_negative",
+            "no_leaves_block_nothing",
+            "black_canopy_over_black_soil_is_black",
+            "absorbed_share_lies_between_none_and_all",
+            "brighter_leaves_absorb_less",
+        ),
+        float32_tolerance=_LOSSLESS,
+    ),
+    ForwardModel(
+        name="clumped_energy",
+        function=_stacked(_clumped_energy),
+        domain=_domain(*("rho", "tau", "rsoil", "lai", "ala", "tts"), "crown_cover", "crown_ratio"),
+        outputs=CanopyEnergy._fields,
+        kind="fraction",
+        off_kinks=_off_class_edges,
+        laws=(
+            *GENERAL_LAWS,
+            "output_is_not_negative",
+            "energy_closes",
+            "no_leaves_gives_the_soil",
+            "no_leaves_block_nothing",
+            "absorbed_share_lies_between_none_and_all",
+            "brighter_leaves_absorb_less",
+            "brighter_soil_never_darkens_the_canopy",
+            "leaves_that_absorb_nothing_lose_no_light",
+        ),
+        float32_tolerance=_LOSSLESS,
+    ),
+    ForwardModel(
         name="fcover",
         function=_fcover,
         domain=_domain("lai", "ala"),
@@ -457,9 +614,52 @@ _MODELS = (
         float32_tolerance=_LOSSLESS,
     ),
     ForwardModel(
+        name="prosail_pro",
+        function=_prosail_pro,
+        domain=_domain(
+            *(*LEAF_PRO_DOMAINS, *BIMODAL_DOMAINS, "lai", "hspot", *GEOMETRY_DOMAINS),
+            *("rsoil", "skyl"),
+        ),
+        outputs=_REFLECTANCE,
+        kind="fraction",
+        off_kinks=_off_kinks_of_directions,
+        laws=(
+            *GENERAL_LAWS,
+            *(law for law in _CANOPY_LAWS if law != "sun_and_sensor_change_places"),
+            "output_is_not_negative",
+            "more_chlorophyll_darkens_red",
+            "more_water_darkens_shortwave_infrared",
+            "more_matter_darkens_everything",
+        ),
+        float32_tolerance=_LOSSLESS,
+    ),
+    ForwardModel(
         name="soil_reflectance",
         function=_soil_model,
         domain=_domain(*_SOIL, "soil_moisture"),
+        outputs=_REFLECTANCE,
+        kind="fraction",
+        laws=(*_FRACTION_LAWS, "wetter_soil_is_darker", "brightness_brightens_the_soil"),
+    ),
+    ForwardModel(
+        name="soil_exponential",
+        function=_soil_exponential,
+        domain=_domain("soil_brightness", "soil_rate", "soil_moisture"),
+        outputs=_REFLECTANCE,
+        kind="fraction",
+        laws=(
+            *GENERAL_LAWS,
+            "output_is_not_negative",
+            "wetter_soil_is_darker",
+            "brightness_brightens_the_soil",
+        ),
+    ),
+    ForwardModel(
+        name="soil_film",
+        function=_soil_film,
+        domain=_domain(
+            *("soil_brightness", "soil_moisture"), soil_brightness=Domain(0.3, 1.5, "1")
+        ),
         outputs=_REFLECTANCE,
         kind="fraction",
         laws=(*_FRACTION_LAWS, "wetter_soil_is_darker", "brightness_brightens_the_soil"),

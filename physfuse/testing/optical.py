@@ -8,7 +8,8 @@ from torch import Tensor
 from .judgement import ROUNDING, require, require_equal, require_monotone, with_values
 from .model import ForwardModel, Points
 
-_CONTENTS = ("cab", "car", "ant", "cbrown", "cw", "cm")
+_OPAQUE = ("cm", "cw", "prot", "cbc")
+_CONTENTS = ("cab", "car", "ant", "cbrown", "cw", "cm", "prot", "cbc")
 
 
 def _at(model: ForwardModel, *wavelengths_nm: int) -> list[str]:
@@ -56,12 +57,14 @@ def more_water_darkens_shortwave_infrared(model: ForwardModel, points: Points) -
 
 
 def more_matter_darkens_everything(model: ForwardModel, points: Points) -> None:
-    """Dry matter absorbs beyond the visible: what is sent out falls with it."""
-    require_monotone(
-        *(model, points, "cm", _at(model, 800, 1650, 2200)),
-        rises=False,
-        what="is darker with more cm",
-    )
+    """Dry matter absorbs beyond the visible: what is sent out falls with it, or with its parts."""
+    wavelengths = {"cm": (800, 1650, 2200), "prot": (1650, 2200), "cbc": (800, 1650, 2200)}
+    for name in wavelengths.keys() & model.domain.keys():
+        require_monotone(
+            *(model, points, name, _at(model, *wavelengths[name])),
+            rises=False,
+            what=f"is darker with more {name}",
+        )
 
 
 def transmissivity_falls_with_absorption(model: ForwardModel, points: Points) -> None:
@@ -160,7 +163,7 @@ def opaque_canopy_hides_the_soil(model: ForwardModel, points: Points) -> None:
     """Under very many leaves that absorb a little, the soil no longer counts."""
     dense = with_values(points, lai=1000.0)
     dense |= {name: dense[name].clamp(max=0.45) for name in ("rho", "tau") if name in dense}
-    dense |= {name: dense[name].clamp(min=0.005) for name in ("cm", "cw") if name in dense}
+    dense |= {name: dense[name].clamp(min=0.005) for name in _OPAQUE if name in dense}
     dark, bright = (model(with_values(dense, rsoil=rsoil)) for rsoil in (0.0, 0.9))
     hidden = (bright - dark).abs() <= 1e-9
     require(hidden, model, dense, "hides the soil under 1000 layers", dark, bright)

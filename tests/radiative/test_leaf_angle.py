@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
+import itertools
+import textwrap
+
 import hypothesis
 import mpmath
 import numpy as np
@@ -9,7 +13,13 @@ import pytest
 import torch
 from hypothesis import strategies as st
 
-from physfuse.radiative.leaf_angle import LEAF_INCLINATIONS, campbell, campbell_jacobian
+from physfuse.errors import DomainError
+from physfuse.radiative.leaf_angle import (
+    LEAF_INCLINATIONS,
+    campbell,
+    campbell_jacobian,
+    verhoef,
+)
 
 # torch's forward mode itself uses a part of torch that is deprecated.
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.script")
@@ -99,3 +109,107 @@ def test_mean_angle_is_about_the_angle_asked_for() -> None:
             LEAF_INCLINATIONS, dtype=torch.float64
         )
         assert mean.item() == pytest.approx(ala, abs=2.0)
+
+
+# --- Verhoef -------------------------------------------------------------------------------------
+
+CLASSICAL = [(1.0, 0.0), (-1.0, 0.0), (0.0, -1.0), (0.0, 1.0), (-0.35, -0.15), (0.0, 0.0)]
+"""Planophile, erectophile, plagiophile, extremophile, spherical, uniform."""
+BIMODAL = [*CLASSICAL, (0.3, 0.7), (-0.3, 0.7), (0.3, -0.7), (-0.3, -0.7), (0.01, -0.989), (0.5, 0)]
+
+
+def exact_bimodal(a: float, b: float) -> list[float]:
+    """Fractions by bisection to 40 digits."""
+    with mpmath.workdps(40):
+        a, b = mpmath.mpf(a), mpmath.mpf(b)
+        flatter = [mpmath.mpf(0)]
+        for i in range(1, 18):
+            twice = i * mpmath.pi / 18
+
+            def unbalance(x: mpmath.mpf, twice: mpmath.mpf = twice) -> mpmath.mpf:
+                return x - a * mpmath.sin(x) - b / 2 * mpmath.sin(2 * x) - twice
+
+            low, high = twice - mpmath.mpf("1.01"), twice + mpmath.mpf("1.02")
+            for _ in range(140):
+                middle = (low + high) / 2
+                low, high = (middle, high) if unbalance(middle) < 0 else (low, middle)
+            flatter.append((2 * low - twice) / mpmath.pi)
+        flatter.append(mpmath.mpf(1))
+        return [float(y - x) for x, y in itertools.pairwise(flatter)]
+
+
+@pytest.mark.reference
+@pytest.mark.parametrize(("a", "b"), BIMODAL)
+def test_bimodal_fractions_are_the_zeros(a: float, b: float) -> None:
+    found = verhoef(torch.tensor(a, dtype=torch.float64), b)
+    # At b = -1 the zero at 45 degrees is triple: rounding alone moves it by 1e-6.
+    assert np.abs(found.numpy() - exact_bimodal(a, b)).max() < (1e-9 if b == -1.0 else 1e-13)
+
+
+@pytest.mark.reference
+@pytest.mark.filterwarnings("ignore")
+def test_bimodal_fractions_agree_with_another_code_run_to_its_end() -> None:
+    """It stops at steps of 1e-8, up to 1e-6 from its limit; with 1e-15 it must give our numbers."""
+    from prosail import FourSAIL
+
+    source = textwrap.dedent(inspect.getsource(FourSAIL.verhoef_bimodal.py_func))
+    body = source[source.index("def verhoef_bimodal") :].replace("eps=1e-8", "eps=1e-15")
+    assert "eps=1e-15" in body
+    scope: dict[str, object] = {"np": np}
+    exec(body, scope)
+    draw = np.random.default_rng(1)
+    for _ in range(60):
+        a, b = draw.uniform(-1.0, 1.0, 2) * 0.5
+        found = verhoef(torch.tensor(a, dtype=torch.float64), b).numpy()
+        assert np.abs(found - scope["verhoef_bimodal"](a, b, 18)).max() < 1e-10
+        assert np.abs(found - FourSAIL.verhoef_bimodal(a, b, 18)).max() < 2e-7
+
+
+@pytest.mark.physics
+@hypothesis.given(share=st.floats(0.0, 1.0), sign=st.sampled_from([(1, 1), (1, -1), (-1, 1)]))
+def test_bimodal_fractions_are_shares_on_the_edge_of_the_domain(
+    share: float, sign: tuple[int, int]
+) -> None:
+    for dtype in (torch.float64, torch.float32):
+        at = [
+            torch.tensor(s * x, dtype=dtype, requires_grad=True)
+            for s, x in zip(sign, (share, 1.0 - share), strict=True)
+        ]
+        found = verhoef(*at)
+        assert found.dtype == dtype
+        assert (found >= -1e-7).all()
+        assert found.sum().item() == pytest.approx(1.0, abs=1e-6)
+        slopes = torch.autograd.grad((found * torch.arange(18.0)).sum(), at)
+        assert all(torch.isfinite(slope) for slope in slopes)
+
+
+@pytest.mark.parametrize(("a", "b"), [(-0.35, -0.15), (0.0, 0.0), (0.4, -0.5), (0.1, 0.85)])
+def test_bimodal_derivatives_to_second_order(a: float, b: float) -> None:
+    at = [torch.tensor(x, dtype=torch.float64, requires_grad=True) for x in (a, b)]
+    assert torch.autograd.gradcheck(verhoef, at, check_forward_ad=True)
+    assert torch.autograd.gradgradcheck(verhoef, at)
+
+
+@pytest.mark.reference
+@pytest.mark.parametrize(("a", "b"), [(-0.35, -0.15), (0.4, -0.5), (0.01, -0.98)])
+def test_bimodal_slopes_are_those_of_the_exact_fractions(a: float, b: float) -> None:
+    at = torch.tensor([a, b], dtype=torch.float64)
+    slopes = torch.func.jacfwd(lambda x: verhoef(*x))(at)
+    step = 1e-6
+    for i, shift in enumerate(((step, 0.0), (0.0, step))):
+        high = np.array(exact_bimodal(a + shift[0], b + shift[1]))
+        low = np.array(exact_bimodal(a - shift[0], b - shift[1]))
+        expected = (high - low) / (2 * step)
+        assert np.abs(slopes[:, i].numpy() - expected).max() < 1e-5 * np.abs(expected).max()
+
+
+def test_bimodal_batch_is_the_loop_and_numbers_outside_are_refused() -> None:
+    a, b = torch.linspace(-0.5, 0.5, 4).double()[:, None], torch.linspace(-0.4, 0.4, 3).double()
+    whole = verhoef(a, b)
+    assert whole.shape == (4, 3, 18)
+    for i, j in itertools.product(range(4), range(3)):
+        torch.testing.assert_close(verhoef(a[i, 0], b[j]), whole[i, j], rtol=0, atol=1e-15)
+    mapped = torch.func.vmap(lambda x: verhoef(x, 0.1))(a[:, 0])
+    torch.testing.assert_close(mapped, verhoef(a[:, 0], 0.1), rtol=0, atol=1e-15)
+    with pytest.raises(DomainError, match=r"at most 1; got lidfa=0.8, lidfb=-0.3"):
+        verhoef(0.8, -0.3)

@@ -12,13 +12,23 @@ import pytest
 import torch
 from torch import Tensor
 
+from physfuse.errors import DomainError, UnknownNameError
 from physfuse.radiative._arguments import tensors
 from physfuse.radiative.canopy_jacobian import reflectance_jacobian
+from physfuse.radiative.clumping import clumped_fluxes, clumping_index, crown_canopy
 from physfuse.radiative.directions import hotspot_jacobian
-from physfuse.radiative.leaf_angle import campbell, campbell_jacobian
+from physfuse.radiative.leaf_angle import campbell, campbell_jacobian, verhoef
 from physfuse.radiative.prosail import PROSAIL, prosail
-from physfuse.radiative.prospect import LeafSpectra, absorption, leaf_spectra, plate_model
+from physfuse.radiative.prospect import (
+    LeafSpectra,
+    absorption,
+    leaf_spectra,
+    plate_model,
+    prospect_5,
+)
 from physfuse.radiative.sail import canopy_fluxes, canopy_geometry, hotspot
+from physfuse.radiative.soil_film import film_spectra, soil_film
+from physfuse.radiative.soil_mixture import soil_exponential
 from physfuse.radiative.soil_reflectance import soil_reflectance_jacobian, soil_spectra
 from physfuse.radiative.spectral import BandQuadrature
 
@@ -155,6 +165,134 @@ def test_full_spectrum_and_its_fluxes_agree_with_another_code() -> None:
     torch.testing.assert_close(prosail(*arguments), found.rsot, rtol=1e-13, atol=0.0)
 
 
+@pytest.mark.reference
+@pytest.mark.filterwarnings("ignore")
+def test_every_flux_of_random_canopies_agrees_with_another_code() -> None:
+    """Both leaf-angle families; the fluxes that run_sail returns, below its thermal ones."""
+    from prosail import run_sail
+
+    names = ["tss", "too", "tsstoo", "rdd", "tdd", "rsd", "tsd", "rdo", "tdo", "rso", "rsos"]
+    names += ["rsod", "rddt", "rsdt", "rdot", "rsodt", "rsost", "rsot"]
+    draw = np.random.default_rng(5)
+    for i in range(30):
+        rho, tau, rsoil = (draw.uniform(0.0, high, 50) for high in (0.5, 0.45, 1.0))
+        lai, hspot, tts, tto = draw.uniform([0.01, 0.01, 0, 0], [8, 0.5, 75, 60])
+        psi = draw.uniform(0, 180)
+        if i % 2:
+            lidfa, lidfb = draw.uniform(-0.5, 0.5, 2)
+            angles = {"lidfa": lidfa, "lidfb": lidfb, "typelidf": 1}
+            # Its iteration stops at 1e-8 (see the tests of leaf angles): its classes, our fluxes.
+            from prosail.FourSAIL import verhoef_bimodal
+
+            lidf = torch.tensor(verhoef_bimodal(lidfa, lidfb, 18).copy())
+        else:
+            ala = draw.uniform(25.0, 80.0)
+            angles = {"lidfa": ala, "typelidf": 2}
+            lidf = campbell(torch.tensor(ala, dtype=torch.float64))
+        expected = run_sail(
+            *(rho, tau, lai),
+            **angles,
+            **{"hspot": hspot, "tts": tts, "tto": tto, "psi": psi},
+            rsoil0=rsoil,
+            factor="ALLALL",
+        )
+        geometry = canopy_geometry(lidf, tts, tto, psi)
+        gaps = hotspot(lai, geometry.ks, geometry.ko, geometry.dso, hspot)
+        spectra = (torch.tensor(x) for x in (rho, tau, rsoil))
+        found = canopy_fluxes(*spectra, torch.tensor(lai), *geometry[:5], *gaps)._asdict()
+        for name, value in zip(names, expected, strict=False):
+            assert np.abs(found[name].numpy() - value).max() < 1e-10, (i, name)
+
+
+LEAVES_OF = {
+    "prospect_d": {"ant": 1.0, "cm": 0.006},
+    "prospect_5": {"ant": 0.0, "cm": 0.006},
+    "prospect_pro": {"ant": 1.0, "cm": None, "prot": 0.001, "cbc": 0.005},
+}
+WITHOUT = {name: value for name, value in ORDINARY.items() if name not in ("ant", "cm")}
+
+
+@pytest.mark.parametrize("leaf_model", LEAVES_OF)
+def test_leaf_models_and_leaf_angles_are_chosen_by_name(leaf_model: str) -> None:
+    leaf = LEAVES_OF[leaf_model]
+    version = leaf_model.removeprefix("prospect_").upper()
+    spectra = leaf_spectra(torch.tensor(WAVELENGTH_NM), version=version)
+    found = prosail(**WITHOUT, **leaf, leaf_model=leaf_model, spectra=spectra)
+    torch.testing.assert_close(prosail(**WITHOUT, **leaf, spectra=spectra), found)
+    whole = prosail(**WITHOUT, **leaf, leaf_model=leaf_model)
+    torch.testing.assert_close(whole[[w - 400 for w in WAVELENGTH_NM]], found)
+    module = PROSAIL(torch.tensor(WAVELENGTH_NM, dtype=torch.float32), leaf_model=leaf_model)
+    torch.testing.assert_close(module(**WITHOUT, **leaf), found)
+    bimodal = {name: value for name, value in WITHOUT.items() if name != "ala"}
+    flat = prosail(**bimodal, **leaf, lidfa=1.0, lidfb=0.0, leaf_angle="verhoef", spectra=spectra)
+    steep = prosail(**bimodal, **leaf, lidfa=-1.0, lidfb=0.0, leaf_angle="verhoef", spectra=spectra)
+    assert (flat[7] > steep[7]).all()
+    torch.testing.assert_close(
+        prosail(**bimodal, lidfa=ORDINARY["ala"], **leaf, spectra=spectra), found
+    )
+
+
+@pytest.mark.physics
+def test_proteins_absorb_where_dry_matter_does() -> None:
+    """Grass-like matter, of which proteins are a fifth, darkens the shortwave infrared as cm."""
+    spectra = leaf_spectra(torch.tensor(WAVELENGTH_NM), version="PRO")
+    both = prosail(**WITHOUT, ant=1.0, prot=0.0012, cbc=0.0048, spectra=spectra)
+    whole = prosail(**WITHOUT, ant=1.0, cm=0.006, spectra=LEAF[torch.float32])
+    assert (both - whole).abs().max() < 0.02
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"cm": 0.006, "prot": 0.001, "cbc": 0.005}, "give either cm or prot and cbc"),
+        (
+            {"cm": torch.zeros(1), "prot": 0.001, "cbc": 0.005, "leaf_model": "prospect_pro"},
+            "would count twice",
+        ),
+        ({"leaf_model": "prospect_pro"}, "needs prot and cbc"),
+        ({"cm": 0.006, "leaf_model": "prospect_5"}, "no anthocyanins"),
+        ({"cm": 0.006, "lidfa": 0.1}, "name the same argument"),
+        ({"cm": 0.006, "lidfb": 0.1}, "belongs to leaf_angle='verhoef'"),
+        ({"cm": 0.006, "leaf_angle": "verhoef"}, "needs lidfa and lidfb, and no ala"),
+        ({"cm": 0.006, "leaf_angle": "sphere"}, "known: campbell, verhoef"),
+        ({"cm": 0.006, "leaf_model": "prospect"}, "known: prospect_d, prospect_5, prospect_pro"),
+        (
+            {"cm": 0.006, "leaf_model": "prospect_d", "spectra": leaf_spectra(version="5")},
+            "holds the constants of PROSPECT-5",
+        ),
+    ],
+)
+def test_arguments_that_do_not_go_together_are_refused(given: dict, message: str) -> None:
+    with pytest.raises((DomainError, UnknownNameError), match=message):
+        prosail(**WITHOUT, ant=1.0, **given)
+
+
+def test_missing_arguments_are_named() -> None:
+    with pytest.raises(TypeError, match="prosail needs cw, psi"):
+        prosail(**{**ORDINARY, "cw": None, "psi": None})
+    with pytest.raises(TypeError, match="PROSPECT-D needs cm"):
+        prosail(**{**ORDINARY, "cm": None})
+    with pytest.raises(TypeError, match="needs ala"):
+        prosail(**{**ORDINARY, "ala": None})
+
+
+@pytest.mark.physics
+def test_sky_light_is_mixed_in_by_its_share() -> None:
+    leaves = LEAF[torch.float64]
+    given = {name: torch.tensor(v, dtype=torch.float64) for name, v in ORDINARY.items()}
+    rho, tau = plate_model(
+        absorption(*(given[name] for name in NAMES[:7]), leaves), given["n"][None], leaves
+    )
+    geometry = canopy_geometry(campbell(given["ala"]), *(given[k] for k in ("tts", "tto", "psi")))
+    gaps = hotspot(given["lai"], geometry.ks, geometry.ko, geometry.dso, given["hspot"])
+    flux = canopy_fluxes(rho, tau, given["rsoil"], given["lai"], *geometry[:5], *gaps)
+    share = torch.linspace(0.6, 0.05, len(WAVELENGTH_NM), dtype=torch.float64)
+    spectral = prosail(**given, skyl=share, spectra=leaves)
+    torch.testing.assert_close(spectral, (1 - share) * flux.rsot + share * flux.rdot)
+    torch.testing.assert_close(prosail(**given, skyl=0.0, spectra=leaves), flux.rsot)
+    torch.testing.assert_close(prosail(**given, skyl=1.0, spectra=leaves), flux.rdot)
+
+
 def judged(slopes: Tensor, expected: Tensor, scale: float) -> Tensor:
     """Error of slopes over max(slope, range of the output), per step of the argument's range."""
     return (slopes - expected).abs() * scale / (expected.abs() * scale).clamp_min(1.0)
@@ -287,6 +425,22 @@ def test_everything_stays_on_the_device_of_the_arguments() -> None:
     assert soil[1].device.type == "meta"
 
 
+def test_newer_models_stay_on_the_device_of_the_arguments() -> None:
+    lai = torch.ones(5, 1, device="meta", dtype=torch.float64)
+    leaf = {"cm": None, "prot": 0.001, "cbc": 0.005, "leaf_model": "prospect_pro"}
+    angles = {"ala": None, "lidfa": -0.3, "lidfb": 0.1, "leaf_angle": "verhoef"}
+    found = prosail(**{**ORDINARY, **leaf, **angles, "lai": lai, "skyl": 0.2})
+    assert found.device.type == "meta"
+    assert prospect_5(lai, 40.0, 8.0, 0.0, 0.01, 0.005)[0].device.type == "meta"
+    canopy = crown_canopy(lai, verhoef(0.1 * lai, 0.0), 0.4, 30.0, 5.0, 10.0, 0.1)
+    spectra = torch.full((5, 1, 3), 0.3, device="meta", dtype=torch.float64)
+    assert clumped_fluxes(spectra, spectra, spectra, canopy).rsot.shape == (5, 1, 3)
+    water = film_spectra(torch.tensor([665.0, 842.0, 1610.0]), dtype=lai.dtype, device="meta")
+    assert soil_film(0.2 * lai, spectra, water).device.type == "meta"
+    assert soil_exponential(0.2 * lai, spectra, spectra).device.type == "meta"
+    assert clumping_index(0.6, lai).device.type == "meta"
+
+
 @pytest.mark.physics
 def test_second_derivatives_match_differences() -> None:
     names = ("cab", "cw", "n", "lai", "ala", "rsoil")
@@ -313,8 +467,18 @@ def canopy(lai):
     return prosail(1.5, 45.0, 8.0, 1.0, 0.2, 0.015, 0.006, lai, *rest, spectra=spectra)
 
 
-compiled = torch.compile(canopy, backend="aot_eager", fullgraph=True)
-for function in (canopy, compiled):
+def other(lai):
+    rest = (None, 0.1, 35.0, 8.0, 60.0, 0.2)
+    return prosail(
+        *(1.5, 45.0, 8.0, 1.0, 0.2, 0.015, None, lai, *rest),
+        **{"prot": 0.001, "cbc": 0.005, "lidfa": 0.1 * lai / (1.0 + lai), "lidfb": -0.2},
+        **{"skyl": 0.2, "leaf_angle": "verhoef", "spectra": pro},
+    )
+
+
+pro = leaf_spectra(torch.tensor([665.0, 842.0], dtype=torch.float64), version="PRO")
+compiled = (torch.compile(f, backend="aot_eager", fullgraph=True) for f in (canopy, other))
+for function in (canopy, other, *compiled):
     value = function(lai)
     print(value.flatten().tolist(), torch.autograd.grad(value.sum(), lai)[0].tolist())
 """
@@ -326,11 +490,13 @@ def test_whole_model_is_one_graph(repository: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", COMPILED], cwd=repository, capture_output=True, text=True, check=True
     )
-    eager, compiled = (
+    lines = [
         [float(x) for x in re.findall(r"[-+\d.e]+", line)] for line in done.stdout.splitlines()
-    )
-    assert len(eager) == 12
-    assert compiled == pytest.approx(eager, abs=1e-13)
+    ]
+    assert len(lines) == 4
+    for eager, compiled in zip(lines[:2], lines[2:], strict=True):
+        assert len(eager) == 12
+        assert compiled == pytest.approx(eager, abs=1e-13)
 
 
 def test_module_holds_its_constants_and_averages_bands() -> None:

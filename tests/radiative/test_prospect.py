@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.metadata
 import math
+from pathlib import Path
 
 import mpmath
 import netCDF4
@@ -14,12 +16,14 @@ from scipy.integrate import quad
 from torch import Tensor
 
 from physfuse.errors import DomainError, UnknownNameError
+from physfuse.radiative.optical_constants import TABLE, interface_transmissivity
 from physfuse.radiative.prospect import (
-    TABLE,
-    interface_transmissivity,
+    absorption_pro,
     leaf_spectra,
     plate_model,
+    prospect_5,
     prospect_d,
+    prospect_pro,
 )
 
 # torch's forward mode itself uses a part of torch that is deprecated.
@@ -55,6 +59,49 @@ def test_table_holds_the_published_numbers() -> None:
     }
     for name, column in pairs.items():
         assert np.array_equal(getattr(spectra, name).numpy(), column), name
+    five, theirs = leaf_spectra(version="5", dtype=torch.float64), spectral_lib.prospect5
+    pairs = {
+        "refractive_index": theirs.nr,
+        "k_cab": theirs.kab,
+        "k_car": theirs.kcar,
+        "k_cbrown": theirs.kbrown,
+        "k_cw": theirs.kw,
+        "k_cm": theirs.km,
+    }
+    for name, column in pairs.items():
+        assert np.array_equal(getattr(five, name).numpy(), column), name
+    assert not five.k_ant.any()
+
+
+def columns_of_torchrtm(name: str) -> dict[str, np.ndarray]:
+    """A table of PyPI torchrtm by the names in its first line; skips where it is absent."""
+    try:
+        package = importlib.metadata.distribution("torchrtm")
+    except importlib.metadata.PackageNotFoundError:
+        pytest.skip("torchrtm, which carries PROSPECT-PRO, is not installed")
+    lines = Path(str(package.locate_file(f"torchrtm/data/{name}"))).read_text().splitlines()
+    header = lines[0].replace('"', "").split(",")
+    numbers = np.array([[float(x.strip('"')) for x in line.split(",")] for line in lines[1:]])
+    return dict(zip(header, numbers.T, strict=True))
+
+
+@pytest.mark.reference
+def test_table_holds_the_numbers_of_a_second_source() -> None:
+    """Six digits of PROSPECT-PRO, the published decimals of PROSPECT-5 within float32."""
+    pro = leaf_spectra(version="PRO", dtype=torch.float64)
+    theirs = columns_of_torchrtm("data_prospectpro.csv")
+    names = {"refractive_index": "n", "k_cab": "Cab", "k_car": "Car", "k_ant": "Canth"}
+    names |= {"k_cbrown": "Cbrown", "k_cw": "Cw", "k_prot": "prot", "k_cbc": "Cbc"}
+    for ours, name in names.items():
+        assert np.abs(getattr(pro, ours).numpy() - theirs[name]).max() < 6e-8, name
+    assert not pro.k_cm.any()
+    five, theirs = (
+        leaf_spectra(version="5", dtype=torch.float64),
+        columns_of_torchrtm("CoefMat.csv"),
+    )
+    names = {"refractive_index": "n", "k_cab": "Cab", "k_car": "Car", "k_cbrown": "Cbrown"}
+    for ours, name in (names | {"k_cw": "Cw", "k_cm": "Cm"}).items():
+        np.testing.assert_allclose(getattr(five, ours).numpy(), theirs[name], rtol=6e-8, atol=0)
 
 
 @pytest.mark.reference
@@ -85,8 +132,8 @@ def test_wavelengths_between_those_of_the_table() -> None:
 def test_wavelengths_outside_are_refused() -> None:
     with pytest.raises(DomainError, match=r"399 to 500.*400 to 2500"):
         leaf_spectra(torch.tensor([399.0, 500.0]))
-    with pytest.raises(UnknownNameError, match=r"'5' is not a known version.*D"):
-        leaf_spectra(version="5")
+    with pytest.raises(UnknownNameError, match=r"'5B' is not a known version.*5, D, PRO"):
+        leaf_spectra(version="5B")
 
 
 def exact_leaf(k: float, n: float, t_surface: float, t_in: float, t_out: float) -> list[float]:
@@ -164,3 +211,94 @@ def test_leaf_agrees_with_another_code() -> None:
         ours = prospect_d(*leaf)
         assert np.abs(ours[0].numpy() - r).max() < 1e-12
         assert np.abs(ours[1].numpy() - t).max() < 1e-12
+
+
+@pytest.mark.reference
+@pytest.mark.filterwarnings("ignore")
+def test_prospect_5_agrees_with_another_code() -> None:
+    from prosail import run_prospect
+
+    draw = np.random.default_rng(12).uniform
+    for _ in range(40):
+        n, cab, car = draw(1, 3), draw(0, 100), draw(0, 30)
+        cbrown, cw, cm = draw(0, 1.5), draw(0, 0.06), draw(0, 0.02)
+        _, r, t = run_prospect(n, cab, car, cbrown, cw, cm, prospect_version="5")
+        ours = prospect_5(*torch.tensor([n, cab, car, cbrown, cw, cm], dtype=torch.float64))
+        assert np.abs(ours[0].numpy() - r).max() < 1e-12
+        assert np.abs(ours[1].numpy() - t).max() < 1e-12
+
+
+@pytest.mark.reference
+@pytest.mark.filterwarnings("ignore")
+def test_prospect_pro_agrees_with_the_plates_of_another_code() -> None:
+    """Six places for constituents in that code: brown pigments make room for carbon-based ones."""
+    from prosail.prospect_d import run_prospect
+
+    c = leaf_spectra(version="PRO", dtype=torch.float64)
+    theirs = {"nr": c.refractive_index, "kab": c.k_cab, "kcar": c.k_car, "kant": c.k_ant}
+    theirs |= {"kw": c.k_cw, "km": c.k_prot, "kbrown": c.k_cbc}
+    columns = {name: column.numpy() for name, column in theirs.items()}
+    draw = np.random.default_rng(13).uniform
+    for _ in range(40):
+        n, cab, car, ant = draw(1, 3), draw(0, 100), draw(0, 30), draw(0, 10)
+        cw, prot, cbc = draw(0, 0.06), draw(0, 0.003), draw(0, 0.01)
+        _, r, t = run_prospect(n, cab, car, cbc, cw, prot, ant=ant, prospect_version="D", **columns)
+        leaf = torch.tensor([n, cab, car, ant, 0.0, cw, prot, cbc], dtype=torch.float64)
+        ours = prospect_pro(*leaf)
+        assert np.abs(ours[0].numpy() - r).max() < 1e-12
+        assert np.abs(ours[1].numpy() - t).max() < 1e-12
+
+
+@pytest.mark.reference
+@pytest.mark.filterwarnings("ignore")
+def test_prospect_pro_agrees_with_torchrtm_in_its_true_order() -> None:
+    """That package documents anthocyanins third; its matrix has them after water.
+
+    It rounds E1 to float32 (1e-7) and bounds a difference from below by 5e-4, which acts where
+    absorption is weak (errors of its own to 1e-5) and, on the transmittance, strong (to 5e-3).
+    """
+    theirs = pytest.importorskip(
+        "torchrtm.leaf.prospect", reason="torchrtm, the other code of PROSPECT-PRO, is absent"
+    )
+    columns = columns_of_torchrtm("data_prospectpro.csv")
+    order = ("n", "Cab", "Car", "Cbrown", "Cw", "Canth", "prot", "Cbc")
+    matrix = torch.tensor(np.stack([columns["l"], *(columns[name] for name in order)], axis=-1))
+    draw = np.random.default_rng(14).uniform
+    low, high = [1, 5, 1, 0, 0, 0.004, 3e-4, 2e-3], [3, 100, 30, 10, 1.5, 0.06, 3e-3, 1e-2]
+    leaf = torch.tensor(draw(low, high, size=(40, 8)))
+    n, cab, car, ant, cbrown, cw, prot, cbc = leaf.T
+    traits = torch.stack([cab, car, cbrown, cw, ant, prot, cbc], dim=-1)
+    r, t = theirs.prospectpro(traits, n, CoefMat=matrix)
+    ours = prospect_pro(*leaf.T)
+    k = absorption_pro(*leaf.T, leaf_spectra(version="PRO", dtype=torch.float64))
+    middle = (k > 0.1) & (k < 1.0)
+    for found, expected in zip(ours, (r, t), strict=True):
+        error = (found - expected).abs()
+        assert error[middle].max() < 2e-7
+        assert error[k < 0.1].max() < 2e-5
+    documented = torch.stack([cab, car, ant, cbrown, cw, prot, cbc], dim=-1)
+    assert (theirs.prospectpro(documented, n, CoefMat=matrix)[0] - ours[0]).abs().max() > 0.1
+
+
+def test_constants_of_another_version_are_refused() -> None:
+    with pytest.raises(DomainError, match=r"PROSPECT-D, PROSPECT-PRO needs.*version='PRO'"):
+        prospect_pro(1.5, 45.0, 8.0, 0.0, 0.0, 0.015, 0.001, 0.005, leaf_spectra())
+    with pytest.raises(DomainError, match="version='5'"):
+        prospect_5(1.5, 45.0, 8.0, 0.0, 0.015, 0.006, leaf_spectra())
+    with pytest.raises(DomainError, match="version='D'"):
+        prospect_d(1.5, 45.0, 8.0, 0.0, 0.0, 0.015, 0.006, leaf_spectra(version="5"))
+    with pytest.raises(TypeError, match="cm"):
+        prospect_pro(1.5, 45.0, 8.0, 0.0, 0.0, 0.015, 0.001, 0.005, cm=0.006)
+
+
+@pytest.mark.physics
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 3e-6), (torch.float64, 2e-12)])
+@pytest.mark.parametrize("model", [prospect_5, prospect_pro])
+def test_empty_leaf_of_every_version_absorbs_nothing(model, dtype, tolerance: float) -> None:
+    count = 5 if model is prospect_5 else 7
+    at = [torch.tensor(x, dtype=dtype, requires_grad=True) for x in (1.7, *[0.0] * count)]
+    reflectance, transmittance = model(*at)
+    assert (reflectance + transmittance - 1.0).abs().max() < tolerance
+    slopes = torch.autograd.grad(reflectance.sum(), at)
+    assert all(torch.isfinite(slope).all() for slope in slopes)
+    assert all(slope < 0.0 for slope in slopes[1:])

@@ -25,6 +25,8 @@ from physfuse.radiative.sail import (
     canopy_geometry,
     fcover,
     hotspot,
+    reflectance_under_sky,
+    under_sky,
 )
 
 # torch's forward mode itself uses a part of torch that is deprecated.
@@ -212,6 +214,23 @@ def test_energy_is_that_of_all_fluxes() -> None:
 
 
 @pytest.mark.physics
+def test_reflectance_under_sky_is_mixed_and_its_parts_add_up() -> None:
+    numbers = (0.3, 0.2, 0.25, 2.5, 0.8, 0.6, 0.35, 0.2, 0.1, 0.2, 0.4)
+    at = [torch.tensor([x], dtype=torch.float64) for x in numbers]
+    flux = canopy_fluxes(*at)
+    torch.testing.assert_close(flux.rsost + flux.rsodt, flux.rsot, rtol=1e-14, atol=0.0)
+    assert flux.rsodt > 0.0
+    share = torch.tensor([0.0, 0.25, 1.0], dtype=torch.float64)
+    found = reflectance_under_sky(*at, skyl=share)
+    expected = torch.cat([flux.rsot, 0.75 * flux.rsot + 0.25 * flux.rdot, flux.rdot])
+    torch.testing.assert_close(found, expected, rtol=1e-14, atol=0.0)
+    energy = canopy_energy(*at[:5], at[6])
+    sunlit, shaded = energy.absorbed_direct, energy.absorbed_diffuse
+    mixed = under_sky(sunlit, shaded, 0.25)
+    torch.testing.assert_close(mixed, 0.75 * sunlit + 0.25 * shaded, rtol=1e-14, atol=0.0)
+
+
+@pytest.mark.physics
 def test_cover_is_what_is_not_gap() -> None:
     geometry = canopy_geometry(campbell(40.0), 30.0, 0.0, 0.0)
     assert fcover(2.0, geometry.ko).item() == pytest.approx(1 - math.exp(-2 * geometry.ko), 1e-6)
@@ -315,6 +334,28 @@ def test_gap_fraction_is_the_integral(arguments: tuple[float, ...]) -> None:
         found = hotspot(*at, method)
         assert found[0].item() == pytest.approx(below, abs=1e-13)
         assert found[1].item() == pytest.approx(mean, abs=tolerance)
+
+
+@pytest.mark.reference
+def test_gauss_legendre_is_the_integral_over_the_domain() -> None:
+    """Canopies of up to 12 layers, sun and sensor down to 80 degrees, all sizes of leaves."""
+    generator = torch.Generator().manual_seed(4)
+    draw = torch.rand(7, 300, generator=generator, dtype=torch.float64)
+    lai, hspot = 12.0 * draw[0], 10.0 ** (-4.0 * draw[1])
+    lidf = campbell(20.0 + 65.0 * draw[2])
+    tts, tto, psi = 80.0 * draw[3], 70.0 * draw[4], 180.0 * draw[5]
+    # A third of them near the hotspot, where the gap fraction changes fastest.
+    tto = torch.where(draw[6] < 1 / 3, (tts + 4.0 * (draw[4] - 0.5)).clamp(0.0, 80.0), tto)
+    psi = torch.where(draw[6] < 1 / 3, 0.02 * psi, psi)
+    geometry = canopy_geometry(lidf, tts, tto, psi)
+    arguments = torch.stack([lai, geometry.ks, geometry.ko, geometry.dso, hspot], dim=-1)
+    expected = torch.tensor([exact_gap(*row) for row in arguments.tolist()])
+    errors = {
+        method: (torch.stack(hotspot(*arguments.T, method), dim=-1) - expected).abs().max()
+        for method in ("gauss_legendre", "simpson20")
+    }
+    assert errors["gauss_legendre"] < 3e-8
+    assert 1e-4 < errors["simpson20"] < 6e-4
 
 
 @pytest.mark.reference
