@@ -13,6 +13,7 @@ import torch
 import xarray as xr
 from torch import Tensor
 
+from physfuse.carried import Residuals, carried, residuals
 from physfuse.cube import (
     OpticalCube,
     OpticalGeometry,
@@ -137,7 +138,16 @@ class Predictor:
         generator = torch.Generator().manual_seed(self.seed)
         with torch.no_grad():
             if isinstance(self.target, OpticalCube) and isinstance(geometry, OpticalGeometry):
-                return _predict_optical(self.run, self.target, posterior, geometry, generator)
+                known = residuals(
+                    solved.problem,
+                    solved.solution.state,
+                    torch.from_numpy(self.run.knot_days).to(torch.float64),
+                    "optical",
+                    self.target.bands,
+                )
+                return _predict_optical(
+                    self.run, self.target, posterior, known, geometry, generator
+                )
             if isinstance(self.target, RadarCube) and isinstance(geometry, RadarGeometry):
                 return _predict_radar(self.run, self.target, posterior, geometry, generator)
         raise TypeError("the geometry is of another sensor than the cube to predict")
@@ -226,6 +236,7 @@ def _predict_optical(
     run: Run,
     cube: OpticalCube,
     posterior: Posterior,
+    known: Residuals,
     geometry: OpticalGeometry,
     generator: torch.Generator,
 ) -> dict[str, np.ndarray]:
@@ -247,6 +258,9 @@ def _predict_optical(
         )
         centre, variance = _channels(posterior, operator, [misfits], optical_gain, day)
         sd = optical_spread(centre.clamp(min=0), torch.zeros_like(centre))
+        noise = carried(known, day)
+        centre = centre + sd * noise.mean
+        sd = sd * torch.sqrt(1 - noise.explained)
         draws = _draws(centre, variance, sd, generator)
         parts.append(_quantiles("reflectance", centre, draws))
     return _stack(parts)
