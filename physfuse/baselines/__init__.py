@@ -36,7 +36,7 @@ __all__ = [
 BASELINES: dict[str, Callable[[], Baseline]] = {
     "nearest": lambda: Interpolation(nearest),
     "linear": lambda: Interpolation(linear),
-    "whittaker": lambda: Interpolation(whittaker, cases=240),
+    "whittaker": lambda: Interpolation(whittaker),
     "gp": GaussianProcess,
     "constant": Constant,
     "climatology": Climatology,

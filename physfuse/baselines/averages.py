@@ -19,6 +19,9 @@ SAME_SEASON = 183.0
 WINDOW = 10.0
 """Standard deviation of the weights by time of year. [d]"""
 
+FARTHEST = 45.0
+"""How far by time of year the nearest date may be. [d]"""
+
 _ENOUGH = 3.0  # sum of weights below which the window is doubled
 
 
@@ -52,7 +55,8 @@ class Climatology:
     -----
     Weights are normal in the difference of the day of the year, of standard deviation
     :data:`WINDOW`, doubled where fewer than three dates would count. Dates of the point itself
-    count if they are more than :data:`SAME_SEASON` away.
+    count if they are more than :data:`SAME_SEASON` away. Where no date is within :data:`FARTHEST`
+    by time of year there is no climatology: an error, not a guess.
     """
 
     def __init__(self) -> None:
@@ -76,12 +80,14 @@ class Climatology:
         for d, when in enumerate(at):
             apart = np.abs(day - when)
             other = (self._site != series.site) | (apart > SAME_SEASON)
-            if not (valid & other[:, None]).any(0).all():
-                raise DomainError(
-                    f"a climatology of {series.site!r} needs other points or other years and there "
-                    "are none: leave climatology out of the baselines"
-                )
             season = np.minimum(apart % YEAR, YEAR - apart % YEAR)
+            near = other & (season <= FARTHEST)
+            if not (valid & near[:, None]).any(0).all():
+                raise DomainError(
+                    f"a climatology of {series.site!r} needs other points or other years, and none "
+                    f"has a date within {FARTHEST:g} days of its time of year: leave climatology "
+                    "out of the baselines"
+                )
             for c in range(value.shape[1]):
                 use = valid[:, c] & other
                 weight = _weights(season[use])

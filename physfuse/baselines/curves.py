@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.linalg import solveh_banded
 
 from physfuse.scores import Values
@@ -89,22 +90,50 @@ def whittaker(day: Values, value: Values, at: Values) -> Values:
     first = min(days[0], asked.min()) - 1
     size = int(max(days[-1], asked.max()) - first) + 2
     rows, wanted = days - first, asked - first
-    unit = np.zeros((size, days.size))
-    unit[rows, np.arange(days.size)] = weight
-    penalty = _second_differences(size)
+    curvature, filling = _at_dates(rows, size)
+    # At the dates the curve is (W + penalty K)^-1 W y: one eigendecomposition serves them all.
+    root = np.sqrt(weight)[:, None]
+    values, vectors = np.linalg.eigh(curvature / (root * root.T))
+    left, right = vectors / root, vectors.T * root.T
+    shrunk = 1 / (1 + PENALTIES[:, None] * np.maximum(values, 0.0))
     best = np.full(value.shape[1], np.inf)
-    out = np.empty((at.size, value.shape[1]))
-    for strength in PENALTIES:
-        band = strength * penalty
-        band[2, rows] += weight
-        # Column j is the curve that a one at date j alone would give.
-        hat = solveh_banded(band, unit, check_finite=False)
-        left_out = (y - hat[rows] @ y) / (1 - np.diagonal(hat[rows]))[:, None]
+    curve = np.empty_like(y)
+    for shrink in shrunk:
+        hat = (left * shrink) @ right
+        fitted = hat @ y
+        left_out = (y - fitted) / (1 - np.diagonal(hat))[:, None]
         loss = (weight[:, None] * left_out**2).sum(0)
         better = loss < best
         best = np.where(better, loss, best)
-        out[:, better] = hat[wanted] @ y[:, better]
-    return out
+        curve[:, better] = fitted[:, better]
+    grid = np.empty((size, value.shape[1]))
+    grid[rows] = curve
+    grid[_others(rows, size)] = filling @ curve
+    return grid[wanted]
+
+
+def _at_dates(rows: NDArray[np.int64], size: int) -> tuple[Values, Values]:
+    """Penalty as a form in the values at the dates, and the map from these to the other days."""
+    penalty, free = _second_differences(size), _others(rows, size)
+
+    def entries(i: NDArray[np.int64], j: NDArray[np.int64]) -> Values:
+        apart = np.abs(i - j)
+        found = penalty[2 - np.minimum(apart, 2), np.maximum(i, j)]
+        out: Values = np.where(apart <= 2, found, 0.0)
+        return out
+
+    band = np.zeros((3, free.size))
+    for k in range(3):
+        band[2 - k, k:] = entries(free[: free.size - k], free[k:])
+    coupling = entries(free[:, None], rows)
+    filling: Values = -solveh_banded(band, coupling, check_finite=False)
+    form = entries(rows[:, None], rows) + coupling.T @ filling
+    return (form + form.T) / 2, filling
+
+
+def _others(rows: NDArray[np.int64], size: int) -> NDArray[np.int64]:
+    """Days of the grid without a date."""
+    return np.setdiff1d(np.arange(size), rows, assume_unique=True)
 
 
 def _second_differences(size: int) -> Values:

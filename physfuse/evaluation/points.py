@@ -57,7 +57,8 @@ class Points(NamedTuple):
     @property
     def sites(self) -> list[str]:
         """Names of the points."""
-        return list(self.optical["site"].values.astype(str))
+        names: list[str] = self.optical["site"].values.astype(str).tolist()
+        return names
 
     @property
     def day(self) -> Values:
@@ -93,7 +94,7 @@ class Points(NamedTuple):
         return self._replace(optical=self.optical.isel(site=at), radar=radar)
 
 
-def days_since_1970(time: NDArray[np.datetime64]) -> Values:
+def days_since_1970(time: np.ndarray) -> Values:
     """Times in days."""
     out: Values = (time - np.datetime64("1970-01-01")) / np.timedelta64(1, "D")
     return out

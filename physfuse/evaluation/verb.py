@@ -167,8 +167,13 @@ def evaluate(
         raise DomainError(f"clear is {clear:g}; allowed: a probability from 0 to below 1")
     asked = None if baselines is None else check_baselines(baselines)
     model_arms(models, controls)
-    if not models and not asked:
+    if not models and asked is not None and not asked:
         raise DomainError("nothing to judge: name a model, a baseline or both")
+    if not models and asked == [PER_DATE] and in_situ is None:
+        raise DomainError(
+            f"{PER_DATE} predicts canopy variables only: give measurements with --in-situ, or "
+            "another baseline or model"
+        )
     folder = None if out is None else check_folder(out, overwrite)
     started = time.perf_counter()
     named = [] if in_situ is None else field.sites_of(in_situ)

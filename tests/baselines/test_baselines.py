@@ -170,7 +170,7 @@ def test_constant_is_mean_and_spread_worked_by_hand():
 
 def test_constant_refuses_a_single_value():
     series = Series(np.arange(1.0), np.ones((1, 1)), np.ones((1, 1), dtype=bool), "P1")
-    with pytest.raises(DomainError, match="P1.*need 2"):
+    with pytest.raises(DomainError, match=r"P1.*need 2"):
         Constant().predict(series, np.array([9.0]))
 
 
@@ -185,7 +185,9 @@ def test_climatology_is_the_season_of_other_points_and_other_years():
     model.fit([seasonal("A", 47), seasonal("A", 48), seasonal("B", 48)])
     at = 48 * YEAR + np.array([60.0, 91.3, 270.0])
     found = model.predict(seasonal("A", 48), at)
-    np.testing.assert_allclose(found.median[:, 0], np.sin(2 * np.pi * (at % YEAR) / YEAR), atol=0.03)
+    np.testing.assert_allclose(
+        found.median[:, 0], np.sin(2 * np.pi * (at % YEAR) / YEAR), atol=0.03
+    )
 
 
 def test_climatology_never_uses_the_point_itself_in_the_same_season():
@@ -206,6 +208,9 @@ def test_climatology_says_what_it_lacks():
     model.fit([seasonal("A", 48)])
     with pytest.raises(DomainError, match="other points or other years"):
         model.predict(seasonal("A", 48), np.array([48 * YEAR + 180.0]))
+    # Dates of the same point half a year away are another season, not another year.
+    with pytest.raises(DomainError, match="other points or other years"):
+        model.predict(seasonal("A", 48), np.array([48 * YEAR + 120.0]))
 
 
 def test_an_unknown_baseline_is_refused_with_the_nearest_name():

@@ -61,9 +61,7 @@ def test_fractions_stay_fractions_and_quantities_positive(network):
 
 
 def test_the_same_seed_gives_the_same_network(unseen):
-    pair = [
-        PerDateInversion(("B04", "B08"), simulations=1024, epochs=2, seed=s) for s in (3, 3, 4)
-    ]
+    pair = [PerDateInversion(("B04", "B08"), simulations=1024, epochs=2, seed=s) for s in (3, 3, 4)]
     seen, angles = unseen.reflectance[:5, [2, 6]].numpy(), unseen.angles[:5].numpy()
     one, same, other = (net.invert(seen, angles)["lai"].median for net in pair)
     np.testing.assert_array_equal(one, same)
