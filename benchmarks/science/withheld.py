@@ -11,7 +11,7 @@ import numpy as np
 from benchmarks.science.record import Record, spread
 from physfuse.evaluation.arms import NDVI, NDVI_OF_BANDS
 from physfuse.evaluation.page import ALL_BANDS
-from physfuse.evaluation.table import COLUMNS, Row
+from physfuse.evaluation.table import Row, to_csv
 from physfuse.evaluation.verb import Evaluation
 from physfuse.scores import bars
 
@@ -93,25 +93,12 @@ def keep_scores(record: Record, found: Evaluation) -> None:
     channel = NDVI if NDVI in found.table.channels else ALL_BANDS
     record.table("arms_index", f"every arm, {channel}", arm_table(found, channel))
     record.table("arms_bands", "every arm, all bands together", arm_table(found, ALL_BANDS))
-    record.numbers["scores"] = {
-        "columns": list(COLUMNS),
-        "rows": [
-            [_short(value) for value in row]
-            for row in found.table.rows
-            if row.channel in (*KEPT, *found.table.variables)
-        ],
-    }
+    kept = [row for row in found.table.rows if row.channel in (*KEPT, *found.table.variables)]
+    record.numbers["scores"] = to_csv(kept).splitlines()
     record.numbers["left_out"] = found.left_out
     record.numbers["learnt_from_all_points"] = found.details["learnt_from_all_points"]
     for name, reason in found.left_out.items():
         print(f"  {name} left out: {reason}")
-
-
-def _short(value: Any) -> Any:
-    """Five significant digits; None for what has no interval."""
-    if not isinstance(value, float):
-        return value
-    return None if np.isnan(value) else float(f"{value:.5g}")
 
 
 def keep_ranks(record: Record, found: Evaluation, arm: str, bands: Sequence[str]) -> None:

@@ -109,7 +109,8 @@ def whittaker(day: Values, value: Values, at: Values) -> Values:
     grid = np.empty((size, value.shape[1]))
     grid[rows] = curve
     grid[_others(rows, size)] = filling @ curve
-    return grid[wanted]
+    out: Values = grid[wanted]
+    return out
 
 
 def _at_dates(rows: NDArray[np.int64], size: int) -> tuple[Values, Values]:

@@ -32,8 +32,8 @@ _BASELINE = {
     "climatology": "#c9b458",
     "per-date-inversion": "#009E73",
 }
-_MARK = {"linear": "s", "gp": "D", "whittaker": "^", "nearest": "v", "constant": "x"}
-_MARK |= {"climatology": "+", "per-date-inversion": "s"}
+_MARK = {"linear": "s", "gp": "D", "whittaker": "^", "nearest": "v", "constant": "X"}
+_MARK |= {"climatology": "P", "per-date-inversion": "s"}
 
 
 def _style(arms: Sequence[str]) -> dict[str, tuple[str, str]]:
@@ -147,7 +147,7 @@ def coverage_by_gap(table: Table) -> Figure:
                 )
         axis.set_ylim(0, 1.03)
 
-    return _by_gap(table, draw, "share inside the 90 % (filled), 50 % (hollow)", 3.3)
+    return _by_gap(table, draw, "inside 90 % (filled), 50 % (hollow)", 3.3)
 
 
 def pit_histograms(cases: Sequence[Cases], channel: str) -> Figure:

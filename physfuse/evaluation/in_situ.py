@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,7 +14,12 @@ from physfuse.baselines.averages import Constant
 from physfuse.baselines.per_date_inversion import SPACES, PerDateInversion
 from physfuse.baselines.series import Series
 from physfuse.cube import open_optical
-from physfuse.radiative.errors import DomainError, FileFormatError, unknown_name
+from physfuse.radiative.errors import (
+    DomainError,
+    FileFormatError,
+    PhysfuseWarning,
+    unknown_name,
+)
 from physfuse.retrieval import retrieve
 from physfuse.scores import SplitNormal, Values, split_normal
 from physfuse.variables import DERIVED_ATTRIBUTES, STATE_ATTRIBUTES
@@ -53,20 +59,6 @@ class Measurements(NamedTuple):
     day: np.ndarray
     value: Values
     sd: Values | None
-
-
-def sites_of(path: str | Path) -> list[str]:
-    """Sites that a list names, each once.
-
-    Raises
-    ------
-    FileFormatError
-        Without a column ``site``.
-    """
-    path = Path(path)
-    rows, columns = read_table(path)
-    require_columns(path, columns, ["site"])
-    return list(dict.fromkeys(row["site"] for row in rows))
 
 
 def read_in_situ(path: str | Path, points: Points) -> list[Measurements]:
@@ -244,7 +236,10 @@ def model_values(
 
 def _run(job: Job) -> xr.Dataset:
     """Daily variables of some points."""
-    return retrieve(optical=job.optical, radar=job.radar, **job.options).load()
+    with warnings.catch_warnings():
+        # What is odd about the cubes was said when they were opened.
+        warnings.simplefilter("ignore", PhysfuseWarning)
+        return retrieve(optical=job.optical, radar=job.radar, **job.options).load()
 
 
 def inverted_values(

@@ -55,8 +55,9 @@ def main_channel(table: Table) -> str:
 
 
 def number(value: float) -> str:
-    """Three significant digits, or three decimals for what is small."""
-    return f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
+    """Text of a number: three decimals, one for what is 10 and more; no minus before a zero."""
+    text = f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
+    return text.removeprefix("-") if float(text) == 0 else text
 
 
 def with_interval(row: Row) -> str:
@@ -152,13 +153,13 @@ def _honest(table: Table, models: Sequence[str]) -> str:
         low = [days(float(r.gap)) for r in rows if r.value < 0.85]
         high = [days(float(r.gap)) for r in rows if r.value > 0.95]
         if low:
-            judged.append(f"`{model}` claims too much at {', '.join(low)} (below 0.85)")
+            judged.append(f"Too narrow at {', '.join(low)} (hold below 0.85): `{model}`")
         if high:
-            judged.append(f"`{model}` claims too little at {', '.join(high)} (above 0.95)")
+            judged.append(f"Too wide at {', '.join(high)} (hold above 0.95): `{model}`")
         if rows and not low and not high:
-            judged.append(f"`{model}` stays within 0.85 to 0.95 at every gap")
+            judged.append(f"Between 0.85 and 0.95 at every gap: `{model}`")
     intro = f"Share of {channel.replace('_', ' ')} inside the 90 % / 50 % interval"
-    return "\n".join([f"{intro}. {'; '.join(judged)}.", "", *parts])
+    return "\n".join([". ".join([intro, *judged]) + ".", "", *parts])
 
 
 def _radar(table: Table, model: str, channel: str) -> str:

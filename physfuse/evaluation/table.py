@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from physfuse.radiative.errors import FileFormatError
 from physfuse.scores import (
     SplitNormal,
     Values,
@@ -219,25 +220,36 @@ def to_records(rows: Sequence[Row]) -> list[dict[str, Any]]:
     ]
 
 
-def from_records(records: Sequence[Mapping[str, Any]]) -> list[Row]:
-    """Rows from plain data.
+def from_csv(text: str) -> list[Row]:
+    """Rows from the text of a tidy table.
 
     Parameters
     ----------
-    records : sequence of mapping
-        As from :func:`to_records`.
+    text : str
+        As from :func:`to_csv`: what is in ``scores.csv``.
 
     Returns
     -------
     list of Row
+        To be looked up with :class:`Table`.
+
+    Raises
+    ------
+    FileFormatError
+        Other columns.
     """
-    rows = []
-    for record in records:
-        value, low, high = (
-            math.nan if record[key] is None else float(record[key]) for key in COLUMNS[4:7]
+    reader = csv.DictReader(io.StringIO(text))
+    if tuple(reader.fieldnames or ()) != COLUMNS:
+        raise FileFormatError(
+            f"a table of scores has the columns {','.join(COLUMNS)}; these came: "
+            f"{','.join(reader.fieldnames or ())}"
         )
-        arm, gap, channel, metric = (record[key] for key in COLUMNS[:4])
-        rows.append(Row(arm, gap, channel, metric, value, low, high, int(record["n"])))
+    rows = []
+    for cells in reader:
+        gap = cells["gap"] if cells["gap"] == IN_SITU else float(cells["gap"])
+        value, low, high = (float(cells[k]) if cells[k] else math.nan for k in COLUMNS[4:7])
+        channel, metric, n = cells["channel"], cells["metric"], int(cells["n"])
+        rows.append(Row(cells["arm"], gap, channel, metric, value, low, high, n))
     return rows
 
 

@@ -34,7 +34,14 @@ from .circumstances import circumstances
 from .page import ALL_BANDS, markdown, paragraphs
 from .points import BLOCK_DAYS, Points, open_points
 from .table import IN_SITU, Cases, Row, Table, histograms, score_rows, to_csv, to_records
-from .withholding import Target, check_targets, draw_targets, observed, read_targets
+from .withholding import (
+    Target,
+    check_targets,
+    draw_targets,
+    observed,
+    read_targets,
+    sites_named,
+)
 
 ALL_BASELINES = (*BASELINES, PER_DATE)
 CLEAR = 0.5
@@ -124,7 +131,8 @@ def evaluate(
     out : path, optional
         Folder for ``scores.csv``, ``scores.json``, ``RESULTS.md`` and figures.
     sites : int, optional
-        Points of the cube that are drawn, at most, with those of the lists; None for all.
+        Points of the cube that are drawn, at most, and those that the lists name; None for all.
+        Baselines learn scales and spreads from all of them.
     per_gap : int
         Targets that are drawn for each gap, at most.
     clear : float
@@ -176,12 +184,12 @@ def evaluate(
         )
     folder = None if out is None else check_folder(out, overwrite)
     started = time.perf_counter()
-    named = [] if in_situ is None else field.sites_of(in_situ)
+    named = [name for path in (withheld, in_situ) if path is not None for name in sites_named(path)]
     points = open_points(
         optical,
         radar,
         place=place,
-        n_sites=sites if withheld is None else None,
+        n_sites=sites,
         named=named,
         seed=seed,
     )
@@ -441,7 +449,7 @@ def _field_cases(
 
 def _field_rows(measured: field.Measurements, cases: Cases, seed: int) -> list[Row]:
     """Scores of one variable, and again with the measurement's error in the prediction."""
-    references = [PER_DATE, *(a for a in cases.arms if a.endswith("/no-radar"))]
+    references = [PER_DATE, "constant", *(a for a in cases.arms if a.endswith("/no-radar"))]
     rows = score_rows(cases, references, seed=seed, draws=DRAWS)
     if measured.sd is None:
         return rows

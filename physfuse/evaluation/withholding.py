@@ -8,6 +8,7 @@ is predicted that nobody asked for.
 from __future__ import annotations
 
 import csv
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,7 +18,13 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from physfuse.radiative.errors import CubeError, DomainError, FileFormatError, unknown_name
+from physfuse.radiative.errors import (
+    CubeError,
+    DomainError,
+    FileFormatError,
+    PhysfuseWarning,
+    unknown_name,
+)
 from physfuse.retrieval import retrieve
 from physfuse.scores import Values
 
@@ -132,6 +139,22 @@ def read_table(path: Path) -> tuple[list[dict[str, str]], list[str]]:
                 f"({','.join(columns)})"
             )
     return rows, columns
+
+
+def sites_named(path: str | Path) -> list[str]:
+    """Sites that a list names, each once; none where it has no column ``site``.
+
+    Parameters
+    ----------
+    path : str or Path
+        CSV.
+
+    Returns
+    -------
+    list of str
+    """
+    rows, columns = read_table(Path(path))
+    return list(dict.fromkeys(row["site"] for row in rows)) if "site" in columns else []
 
 
 def require_columns(path: Path, columns: Sequence[str], needed: Sequence[str]) -> None:
@@ -385,7 +408,9 @@ def predict_targets(
 
 def _run(job: Job) -> Values:
     """Predicted median, q05 and q95, shape (3, time, band, site)."""
-    with TemporaryDirectory() as folder:
+    with TemporaryDirectory() as folder, warnings.catch_warnings():
+        # What is odd about the cubes was said when they were opened.
+        warnings.simplefilter("ignore", PhysfuseWarning)
         path = Path(folder) / "predicted.nc"
         retrieve(
             optical=job.optical,

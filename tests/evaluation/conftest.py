@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import xarray as xr
 
+from physfuse.baselines import BASELINES, Interpolation, linear, nearest, whittaker
 from physfuse.evaluation.points import Points, open_points
 from physfuse.evaluation.withholding import Target
 from physfuse.simulation import simulate_fields
+
+
+@pytest.fixture(scope="module")
+def few_left_out() -> Iterator[None]:
+    """Spreads of curves from few dates left out: tests of everything else need no more."""
+    patch = pytest.MonkeyPatch()
+    for name, curve in (("nearest", nearest), ("linear", linear), ("whittaker", whittaker)):
+        patch.setitem(BASELINES, name, functools.partial(Interpolation, curve, cases=40))
+    yield
+    patch.undo()
 
 
 @pytest.fixture(scope="session")

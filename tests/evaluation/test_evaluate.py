@@ -26,6 +26,8 @@ from physfuse.evaluation.in_situ import read_in_situ
 from physfuse.evaluation.table import COLUMNS, IN_SITU
 from physfuse.evaluation.verb import FILES, PICTURES
 
+pytestmark = pytest.mark.usefixtures("few_left_out")
+
 
 @pytest.fixture(scope="module")
 def judged(tmp_path_factory: pytest.TempPathFactory, cubes, lai_list: Path) -> Evaluation:

@@ -30,6 +30,8 @@ from physfuse.simulation import simulate_fields
 
 MARKER = 0.77
 
+pytestmark = pytest.mark.usefixtures("few_left_out")
+
 
 def marked(cube: xr.Dataset, points: Points, targets: list[Target]) -> xr.Dataset:
     """Cube with the marker on every date that a target hides."""

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from physfuse import scores
-from physfuse.evaluation.page import markdown, paragraphs, verdict
+from physfuse.errors import FileFormatError
+from physfuse.evaluation.page import markdown, number, paragraphs, verdict
 from physfuse.evaluation.table import (
     COLUMNS,
     IN_SITU,
@@ -19,7 +20,7 @@ from physfuse.evaluation.table import (
     Cases,
     Row,
     Table,
-    from_records,
+    from_csv,
     histograms,
     score_rows,
     to_csv,
@@ -101,9 +102,27 @@ def test_a_missing_interval_is_an_empty_cell_and_none():
     assert to_csv([row]).splitlines()[1] == "a,1,B04,rmse,0.5,,,3"
     (record,) = to_records([row])
     assert record["low"] is None
-    (back,) = from_records([record])
+    (back,) = from_csv(to_csv([row]))
     assert back[:5] == row[:5]
+    assert back.n == 3
     assert math.isnan(back.low)
+
+
+def test_the_text_of_the_table_is_read_back(table: Table):
+    for back, row in zip(from_csv(to_csv(table.rows)), table.rows, strict=True):
+        assert back[:4] == row[:4]
+        np.testing.assert_allclose(back[4:], row[4:], rtol=1e-5)
+    with pytest.raises(FileFormatError, match="arm,gap"):
+        from_csv("arm,value\na,1\n")
+
+
+def test_numbers_are_short_and_zero_has_no_sign():
+    assert [number(v) for v in (0.12345, -12.345, -0.0001, 0.0)] == [
+        "0.123",
+        "-12.3",
+        "0.000",
+        "0.000",
+    ]
 
 
 def test_histograms_are_flat_for_the_honest_and_a_bowl_for_the_sure(cases: Cases):
@@ -121,7 +140,7 @@ def test_the_page_says_who_won_and_who_lost(table: Table):
     said = dict(paragraphs(table, ["bad"]))["Is `bad` better than linear interpolation?"]
     assert "By RMSE no: it loses at 30 d" in said
     honest = dict(paragraphs(table, ["bad"]))["Do the intervals hold what they claim?"]
-    assert "`bad` claims too much at 30 d" in honest
+    assert "Too narrow at 30 d (hold below 0.85): `bad`" in honest
     assert "Lowest RMSE of 200 measurements: good" in found["How close is lai to the field?"]
     page = markdown("Results", list(found.items()), ["the end"])
     assert page.startswith("# Results\n")
