@@ -177,10 +177,16 @@ def evaluate(
     model_arms(models, controls)
     if not models and asked is not None and not asked:
         raise DomainError("nothing to judge: name a model, a baseline or both")
-    if not models and asked == [PER_DATE] and in_situ is None:
+    if asked is not None and PER_DATE in asked and in_situ is None:
         raise DomainError(
             f"{PER_DATE} predicts canopy variables only: give measurements with --in-situ, or "
-            "another baseline or model"
+            "leave it out"
+        )
+    spectral = [name for name in asked or () if name not in (PER_DATE, "constant")]
+    if spectral and withheld is None and gaps is None:
+        raise DomainError(
+            f"baseline {spectral[0]!r} predicts withheld dates only: give --withheld or --gap, or "
+            f"leave it out; for measurements there are {PER_DATE} and constant"
         )
     folder = None if out is None else check_folder(out, overwrite)
     started = time.perf_counter()

@@ -237,9 +237,11 @@ def test_measurements_are_read_with_either_name_of_the_time(points, tmp_path: Pa
     assert (cab.variable, cab.site) == ("cab", ["F0001"])
 
 
-def test_per_date_inversion_alone_needs_measurements(cubes):
+def test_a_baseline_needs_what_it_predicts(cubes, lai_list: Path):
     with pytest.raises(DomainError, match="--in-situ"):
-        evaluate(cubes[0], gaps=[1.0], models=[], baselines=["per-date-inversion"])
+        evaluate(cubes[0], gaps=[1.0], baselines=["linear", "per-date-inversion"])
+    with pytest.raises(DomainError, match="--withheld or --gap"):
+        evaluate(cubes[0], in_situ=lai_list, baselines=["linear", "per-date-inversion"])
 
 
 @pytest.mark.parametrize(
