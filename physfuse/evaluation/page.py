@@ -164,7 +164,7 @@ def _honest(table: Table, models: Sequence[str]) -> str:
 
 def _radar(table: Table, model: str, channel: str) -> str:
     without, mixed = f"{model}/no-radar", f"{model}/radar-shuffled"
-    parts, gains, sham = [], [], []
+    parts, gains, harms, sham = [], [], [], []
     for gap in table.gaps:
         row = table.get(model, gap, channel, f"rmse_less_{without}")
         other = table.get(mixed, gap, channel, f"rmse_less_{without}")
@@ -175,12 +175,15 @@ def _radar(table: Table, model: str, channel: str) -> str:
             text += f"; shuffled {with_interval(other)}, {verdict(other)}"
             sham += [days(gap)] if verdict(other) == "better" else []
         gains += [days(gap)] if verdict(row) == "better" else []
+        harms += [days(gap)] if verdict(row) == "worse" else []
         parts.append(text + ".")
     if not parts:
         return ""
     said = f"It helps at {', '.join(gains)}" if gains else "No gain can be shown at any gap"
+    if harms:
+        said += f"; it harms at {', '.join(harms)}"
     if sham:
-        said += f"; at {', '.join(sham)} shuffled radar gains too, so that this is no information"
+        said += f"; at {', '.join(sham)} shuffled radar gains too, which is no information"
     return "\n".join([f"{said}. Differences from `{without}` (negative is better):", "", *parts])
 
 
