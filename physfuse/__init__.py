@@ -1,9 +1,9 @@
 """Daily biophysical variables of crops, with uncertainty, from optical and radar images.
 
 The verbs of the command line are functions here: :func:`retrieve`, :func:`simulate`,
-:func:`demo`, :func:`info`. Cubes are opened and checked with :func:`open_optical` and
-:func:`open_radar`; the forward models live in :mod:`physfuse.radiative`. Names are loaded when
-they are first used (PEP 562), so that ``import physfuse`` costs nothing.
+:func:`evaluate`, :func:`demo`, :func:`info`. Cubes are opened and checked with
+:func:`open_optical` and :func:`open_radar`; the forward models live in :mod:`physfuse.radiative`.
+Names are loaded when they are first used (PEP 562), so that ``import physfuse`` costs nothing.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from physfuse.cube import open_optical, open_radar
     from physfuse.demonstration import demo
     from physfuse.errors import PhysfuseError, PhysfuseWarning
+    from physfuse.evaluation import evaluate
     from physfuse.retrieval import retrieve
     from physfuse.simulation import simulate, simulate_fields
     from physfuse.summary import info
@@ -27,6 +28,7 @@ __all__ = [
     "__version__",
     "demo",
     "errors",
+    "evaluate",
     "info",
     "open_optical",
     "open_radar",
@@ -40,6 +42,7 @@ _HOME = {
     "PhysfuseWarning": "errors",
     "__version__": "_version",
     "demo": "demonstration",
+    "evaluate": "evaluation",
     "info": "summary",
     "open_optical": "cube",
     "open_radar": "cube",

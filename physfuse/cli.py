@@ -1,4 +1,4 @@
-"""The command line: ``physfuse retrieve | simulate | demo | info``."""
+"""The command line: ``physfuse retrieve | simulate | evaluate | demo | info``."""
 
 from __future__ import annotations
 
@@ -42,6 +42,23 @@ examples:
   physfuse simulate --out season
   physfuse simulate --out fields --points --fields 200 --seed 1
   physfuse retrieve --optical season/optical.nc --radar season/radar.nc --out daily.nc"""
+
+_EVALUATE = """\
+Judge models beside baselines and controls: on withheld optical dates, and on measurements.
+
+Withheld dates come from a list, --withheld FILE.csv with columns site,time,gap_days (around each
+time every optical date within half of gap_days is hidden and the date predicted; a pixel of a map
+is the site y12_x30, row and column from 0), or are drawn by rule, --gap 1,15,30,60. Measurements:
+--in-situ FILE.csv with columns site,time and variables with or without error: lai,lai_sd.
+Written into DIR: scores.csv (arm, gap, channel, metric, value, low, high, n), scores.json,
+RESULTS.md and figures."""
+
+_EVALUATE_EXAMPLES = """\
+examples:
+  physfuse evaluate --optical optical.nc --gap 1,15,30,60 --out judged
+  physfuse evaluate --optical optical.nc --radar radar.nc --gap 30 --controls \\
+      no-radar,radar-shuffled --baselines linear,gp --out judged
+  physfuse evaluate --optical points.nc --withheld targets.csv --in-situ lai.csv --out judged"""
 
 _DEMO = """\
 Simulate a small season, retrieve it with optical, radar and both, write daily.nc and daily.png and
@@ -141,6 +158,7 @@ def _parser() -> argparse.ArgumentParser:
 
     _add_retrieve(verb("retrieve", _RETRIEVE, _RETRIEVE_EXAMPLES, _retrieve))
     _add_simulate(verb("simulate", _SIMULATE, _SIMULATE_EXAMPLES, _simulate))
+    _add_evaluate(verb("evaluate", _EVALUATE, _EVALUATE_EXAMPLES, _evaluate))
     demo = verb("demo", _DEMO, "", _demo)
     demo.add_argument("--out", default="demo", metavar="DIR", help="folder to write (demo)")
     _add_output(demo)
@@ -219,6 +237,64 @@ def _add_simulate(parser: argparse.ArgumentParser) -> None:
     add("--looks", type=float, metavar="N", help="looks of the radar (4.4)")
     add("--bare-soil", metavar="NAME", help="baghdadi_2016 (the default), oh_1992 or oh_2004")
     _add_output(parser)
+
+
+def _add_evaluate(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--optical", nargs="+", action="extend", metavar="FILE", help="one or several cubes")
+    add("--radar", nargs="+", action="extend", metavar="FILE", help="one or several cubes")
+    add("--withheld", metavar="FILE", help="what to withhold, CSV: site,time,gap_days")
+    add("--gap", type=_gaps, metavar="D,D,...", help="draw targets for gaps of so many days")
+    add("--in-situ", metavar="FILE", help="measurements, CSV: site,time,lai,lai_sd")
+    add("--models", type=_names, default=["physics"], metavar="A,B", help="physics (the default)")
+    add(
+        "--baselines",
+        type=_names,
+        metavar="A,B",
+        help="nearest,linear,whittaker,gp,constant,climatology,per-date-inversion (all that can "
+        "be had)",
+    )
+    add(
+        "--controls",
+        type=_names,
+        default=[],
+        metavar="A,B",
+        help="no-radar,radar-shuffled: each model once more without, or with shuffled radar",
+    )
+    add("--out", required=True, metavar="DIR", help="folder to write")
+    add("--sites", type=int, default=200, metavar="N", help="points that are drawn, at most (200)")
+    add(
+        "--per-gap",
+        type=int,
+        default=200,
+        metavar="N",
+        help="targets that are drawn for each gap, at most (200)",
+    )
+    add(
+        "--clear",
+        type=float,
+        default=0.5,
+        metavar="P",
+        help="clear probability above which a date is a target and is used by baselines (0.5)",
+    )
+    add("--season", default="11-01", metavar="MM-DD", help="as for retrieve (11-01)")
+    add("--place", type=_place, metavar="LAT,LON", help="degrees, for the sun")
+    add("--bare-soil", default="baghdadi_2016", metavar="NAME", help="as for retrieve")
+    add("--seed", type=int, default=0, metavar="N", help="seed of all randomness (0)")
+    _add_output(parser)
+
+
+def _gaps(text: str) -> list[float]:
+    """Lengths in days separated by commas."""
+    try:
+        gaps = [float(part) for part in text.split(",")]
+    except ValueError:
+        gaps = []
+    if not gaps or not all(0 < gap < 3650 for gap in gaps):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} are no gaps; write days above 0 separated by commas: 1,15,30,60"
+        )
+    return gaps
 
 
 def _names(text: str) -> list[str]:
@@ -303,6 +379,36 @@ def _simulate(arguments: argparse.Namespace) -> None:
         season = simulate(n_fields, arguments.field_pixels, arguments.year, **options)
     written = save_simulation(season, arguments.out, overwrite=arguments.overwrite)
     sys.stdout.write("".join(f"{path}\n" for path in written))
+
+
+def _evaluate(arguments: argparse.Namespace) -> None:
+    from physfuse.errors import DomainError
+    from physfuse.evaluation import evaluate
+
+    for model in arguments.models:
+        if model in _PLANNED_MODELS:
+            raise DomainError(f"model {model!r} is not available yet; available: physics")
+    found = evaluate(
+        optical=arguments.optical,
+        radar=arguments.radar,
+        withheld=arguments.withheld,
+        gaps=arguments.gap,
+        in_situ=arguments.in_situ,
+        models=arguments.models,
+        baselines=arguments.baselines,
+        controls=arguments.controls,
+        out=arguments.out,
+        sites=arguments.sites,
+        per_gap=arguments.per_gap,
+        clear=arguments.clear,
+        place=arguments.place,
+        season=arguments.season,
+        bare_soil=arguments.bare_soil,
+        seed=arguments.seed,
+        overwrite=arguments.overwrite,
+        quiet=arguments.quiet,
+    )
+    sys.stdout.write("".join(f"{path}\n" for path in found.files))
 
 
 def _demo(arguments: argparse.Namespace) -> None:

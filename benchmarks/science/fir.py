@@ -3,27 +3,32 @@
 The stand's mean over 6 x 6 pixels is one point. Each target of ``withheld_targets.csv`` is
 predicted from the series from which every date within half a gap of it is hidden; the radar is
 never hidden. The same with the radar's dates shuffled within each orbit, anew for each target,
-tells what of the gain is information and what is not.
+tells what of the gain is information and what is not. Baselines stand beside.
 
 Reported only, nothing may be tuned to it: a homogeneous canopy is the wrong model of a fir stand.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import xarray as xr
 
-from benchmarks.science import withholding as wh
 from benchmarks.science.record import Record, data_folder, parser
-from benchmarks.science.scores import paired_bootstrap
+from benchmarks.science.withheld import NOTES, against_linear, keep_scores, side_by_side
+from physfuse.evaluation.arms import NDVI, Arm
+from physfuse.evaluation.points import BLOCK_DAYS, open_points
+from physfuse.evaluation.verb import Evaluation, judge, predict
+from physfuse.evaluation.withholding import check_targets, read_targets
 
 CLEAR = 0.97
 STAND_LOOKS = 40.0  # 36 pixels of 10 m at 4.4 looks, about a quarter of them independent
-BLOCK_DAYS = 30  # targets of one block of days are drawn together
 SEED = 2020
+NAMES = {
+    "optical": "physics/no-radar",
+    "with radar": "physics",
+    "radar shuffled": "physics/radar-shuffled",
+}
 
 
 def stand_mean(cube: xr.Dataset) -> xr.Dataset:
@@ -36,44 +41,21 @@ def stand_mean(cube: xr.Dataset) -> xr.Dataset:
     return out.assign_attrs(equivalent_number_of_looks=STAND_LOOKS)
 
 
-def shuffled(radar: xr.Dataset, rng: np.random.Generator) -> xr.Dataset:
-    """Radar whose values are dealt out anew among the dates of each orbit."""
-    orbit = radar["orbit_direction"].values
-    order = np.arange(orbit.size)
-    for label in np.unique(orbit):
-        here = np.flatnonzero(orbit == label)
-        order[here] = rng.permutation(here)
-    out = radar.copy(deep=True)
-    out["backscatter"].values = radar["backscatter"].values[order]
-    return out
-
-
-def gains(
-    arms: dict[str, wh.Predicted],
-    truth: np.ndarray,
-    targets: Sequence[wh.Target],
-    blocks: Sequence[object],
-    bands: Sequence[str],
-) -> list[dict[str, Any]]:
-    """RMSE of NDVI of each arm less that of the optical one, by gap."""
-    gaps = np.array([t.gap for t in targets])
-    labels = np.array(blocks)
-    index = wh.ndvi(truth, bands)
-    error = {name: wh.ndvi(found.median, bands) - index for name, found in arms.items()}
+def gains(found: Evaluation) -> list[dict[str, Any]]:
+    """RMSE of NDVI of the arms with radar less that of the optical one, by gap."""
     rows = []
-    for gap in sorted(set(gaps.tolist())):
-        here = gaps == gap
-        for name in list(arms)[1:]:
-            gain = paired_bootstrap(
-                error[name][here] ** 2, error["optical"][here] ** 2, labels[here], root=True
-            )
+    for gap in found.table.gaps:
+        for label in ("with radar", "radar shuffled"):
+            row = found.table.get(NAMES[label], gap, NDVI, "rmse_less_physics/no-radar")
+            if row is None:
+                raise KeyError(f"no difference of {NAMES[label]} at gap {gap}")
             rows.append(
                 {
                     "gap": gap,
-                    "arm": name,
-                    "ndvi_rmse_less_optical": gain.value,
-                    "low": gain.low,
-                    "high": gain.high,
+                    "arm": label,
+                    "ndvi_rmse_less_optical": row.value,
+                    "low": row.low,
+                    "high": row.high,
                 }
             )
     return rows
@@ -84,46 +66,39 @@ def main() -> None:
     options = parser(__doc__, "fir.json").parse_args()
     folder = data_folder() / "fir_stand_2020"
     record = Record("Fir stand: withheld dates, radar and shuffled radar", options)
-    with xr.open_dataset(folder / "optical_cube.nc") as file:
-        cube = stand_mean(file.load())
-    with xr.open_dataset(folder / "radar_cube.nc") as file:
-        radar = stand_mean(file.load())
-    targets = wh.read_targets(folder / "withheld_targets.csv", cube, "stand")
-    bands = cube["band"].values.tolist()
-    day = wh.day_of(cube)
-    blocks = [int(day[t.time] // BLOCK_DAYS) for t in targets]
-    linear = wh.linear_baseline(cube, targets, CLEAR)
-    truth = wh.observed(cube, targets)
-    rng = np.random.default_rng(SEED)
-    heard = radar.isel(site=0, drop=True)
-    sources: dict[str, Sequence[xr.Dataset] | None] = {
-        "optical": None,
-        "with radar": [heard] * len(targets),
-        "radar shuffled": [shuffled(heard, rng) for _ in targets],
-    }
-    arms, rows = {}, []
-    for name, source in sources.items():
-        arms[name] = wh.predict_targets(
-            cube, targets, radar=source, processes=options.processes, per_job=32
-        )
-        rows += [
-            {"arm": name, **row}
-            for row in wh.score_by_gap(arms[name], linear, truth, targets, blocks, bands)
-        ]
-    keys = ("arm", "gap", "n", "rmse", "linear_rmse", "difference", "difference_low")
-    keys += ("difference_high", "median_error", "linear_median_error", "bias", "crps")
-    keys += ("linear_mae", "coverage_90", "coverage_50", "width_90")
-    index = [{k: row[k] for k in keys} for row in rows if row["channel"] == "NDVI"]
-    record.table("ndvi", f"NDVI, 95 % by blocks of {BLOCK_DAYS} days\n{wh.NOTES}", index)
-    record.table(
-        "gains",
-        "RMSE of NDVI less that of optical alone, 95 %",
-        gains(arms, truth, targets, blocks, bands),
+    cubes = []
+    for name in ("optical_cube.nc", "radar_cube.nc"):
+        with xr.open_dataset(folder / name) as file:
+            cubes.append(stand_mean(file.load()))
+    points = open_points(*cubes)
+    targets = read_targets(folder / "withheld_targets.csv", points)
+    check_targets(points, targets, CLEAR)
+    arms = [Arm("physics"), Arm("physics", "no-radar"), Arm("physics", "radar-shuffled")]
+    predictions = predict(
+        points,
+        targets,
+        [],
+        arms,
+        None,
+        clear=CLEAR,
+        seed=SEED,
+        mapper=side_by_side(options.processes),
+        per_job=32,
     )
+    found = judge(points, targets, [], predictions)
+    rows = [
+        {"arm": label, **row} for label, arm in NAMES.items() for row in against_linear(found, arm)
+    ]
+    index = [
+        {k: v for k, v in row.items() if k != "channel"} for row in rows if row["channel"] == NDVI
+    ]
+    record.table("ndvi", f"NDVI, 95 % by stretches of {BLOCK_DAYS:g} days\n{NOTES}", index)
+    record.table("gains", "RMSE of NDVI less that of optical alone, 95 %", gains(found))
+    keep_scores(record, found)
     shown = [
         {k: row[k] for k in ("arm", "gap", "channel", "rmse", "linear_rmse", "crps", "coverage_90")}
         for row in rows
-        if row["channel"] != "NDVI"
+        if row["channel"] != NDVI
     ]
     record.table("bands", "every band", shown)
     record.write()

@@ -18,13 +18,13 @@ import torch
 import xarray as xr
 
 from benchmarks.science.record import Record, parser, spread
-from benchmarks.science.scores import NORMAL_95, bars, normal_cdf, rank_histogram
 from physfuse.cube import open_optical, open_radar
 from physfuse.inference.gauss_newton import Status
 from physfuse.inference.sampling import draw_prior, observe
 from physfuse.inference.spread import TABLE, spread_groups
 from physfuse.inference.state import STATE_TABLE, Variable, Varying, state_table
 from physfuse.run import Run, build_problem, plan_run, solve
+from physfuse.scores import NORMAL_95, bars, normal_cdf, rank_histogram
 
 BANDS = ("B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B11", "B12")
 POLARIZATIONS = ("VV", "VH")

@@ -5,15 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
-import subprocess
 import sys
 import time
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from datetime import UTC, datetime
-from importlib.metadata import version
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,13 +17,12 @@ from typing import Any, TypeVar
 import torch
 
 from physfuse.errors import PhysfuseWarning
+from physfuse.evaluation.circumstances import circumstances
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 RESULTS = REPOSITORY / "benchmarks" / "results"
 Part = TypeVar("Part")
 Result = TypeVar("Result")
-
-PACKAGES = ("physfuse", "torch", "numpy", "xarray")
 
 
 def data_folder() -> Path:
@@ -57,45 +52,6 @@ def parser(description: str | None, result: str) -> argparse.ArgumentParser:
         "--out", type=Path, default=RESULTS / result, help=f"benchmarks/results/{result}"
     )
     return out
-
-
-def circumstances() -> dict[str, str]:
-    """Machine, versions, commit and time of a run."""
-    return {
-        "commit": _commit(),
-        "time": datetime.now(UTC).strftime("%Y-%m-%dT%H:%MZ"),
-        "machine": f"{_processor()}, {os.cpu_count()} cores, {platform.system()}",
-        "python": platform.python_version(),
-        **{name: version(name) for name in PACKAGES},
-    }
-
-
-def _processor() -> str:
-    """Name of the processor, as far as the system tells it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return named[0] if named else platform.processor() or platform.machine()
-
-
-def _commit() -> str:
-    """Short hash of the commit, with "+changes" where tracked files differ from it."""
-    git = ["git", "-c", "safe.directory=*", "-C", str(REPOSITORY)]
-    try:
-        head = subprocess.run(
-            [*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True
-        ).stdout.strip()
-        changed = subprocess.run(
-            [*git, "status", "--porcelain", "--untracked-files=no", "--", "physfuse"],
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return f"{head}+changes" if changed else head
 
 
 class Record:

@@ -1,97 +1,61 @@
 """Withheld Sentinel-2 dates and field LAI over Spanish crops, 2017-2018.
 
 Every target of ``withheld_targets.csv`` is predicted from a series of its point from which every
-date within half a gap of it is hidden, and compared with linear interpolation on the same targets.
-The LAI retrieved from the complete series is compared with the one measured in the field.
+date within half a gap of it is hidden, by physfuse and by every baseline on the same targets. The
+LAI retrieved from the complete series is compared with the one measured in the field, beside
+per-date inversion and a constant.
 
 The list is for judging, never for choosing: ``--development`` makes other targets.
 """
 
 from __future__ import annotations
 
-import csv
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import xarray as xr
 
-from benchmarks.science import withholding as wh
-from benchmarks.science.record import Record, data_folder, parser, spread
-from benchmarks.science.scores import (
-    SplitNormal,
-    bars,
-    coverage,
-    pit,
-    r_squared,
-    rank_histogram,
-    split_normal,
-    summary,
-    widened,
+from benchmarks.science.record import Record, data_folder, parser
+from benchmarks.science.withheld import (
+    NOTES,
+    against_linear,
+    keep_ranks,
+    keep_scores,
+    side_by_side,
 )
-from physfuse import retrieve
+from physfuse.evaluation.arms import Arm
+from physfuse.evaluation.in_situ import read_in_situ
+from physfuse.evaluation.points import open_points
+from physfuse.evaluation.table import Cases
+from physfuse.evaluation.verb import judge, predict
+from physfuse.evaluation.withholding import check_targets, draw_targets, read_targets
+from physfuse.scores import SplitNormal, coverage, r_squared, summary, widened
 
 CLEAR = 0.5
+GAPS = (1.0, 15.0, 30.0, 60.0)
 MEASUREMENT_ERROR = 0.2  # of the measured LAI
 DEVELOPMENT_SEED = 77
 
 
-def field_lai(cube: xr.Dataset, folder: Path, processes: int) -> tuple[SplitNormal, np.ndarray]:
-    """Retrieved and measured LAI at every field measurement.
-
-    Parameters
-    ----------
-    cube : Dataset
-        All points.
-    folder : Path
-        With ``field_lai.csv``.
-    processes : int
-
-    Returns
-    -------
-    predicted : SplitNormal, shape (n,)
-    measured : ndarray, shape (n,)
-        [m2 m-2]
-    """
-    with (folder / "field_lai.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    sites = cube["site"].values.astype(str).tolist()
-    parts = np.array_split(np.arange(len(sites)), max(processes, 1))
-    found = spread(_lai, [cube.isel(site=part) for part in parts], processes)
-    daily = xr.concat(found, "site", data_vars="minimal", coords="minimal", compat="override")
-    day = np.array([np.datetime64(row["date"], "D") for row in rows])
-    time = daily["time"].values.astype("datetime64[D]")
-    at = [int(np.flatnonzero(time == d)[0]) for d in day]
-    site = [sites.index(row["site"]) for row in rows]
-    values = [
-        daily[f"lai{end}"].transpose("time", "site").values[at, site]
-        for end in ("", "_q05", "_q95")
-    ]
-    return split_normal(*values), np.array([float(row["lai"]) for row in rows])
-
-
-def _lai(cube: xr.Dataset) -> xr.Dataset:
-    """Daily LAI of some points."""
-    return retrieve(optical=cube, variables=["lai"], quiet=True).load()
-
-
-def lai_rows(predicted: SplitNormal, measured: np.ndarray) -> list[dict[str, Any]]:
-    """Scores against the field, over all and by classes of measured LAI."""
+def lai_rows(cases: Cases) -> list[dict[str, Any]]:
+    """Scores of every arm against the field, over all and by classes of measured LAI."""
     rows = []
+    measured = cases.truth
     classes = {"all": (-1.0, 99.0), "LAI < 1": (-1.0, 1.0), "1-3": (1.0, 3.0), "> 3": (3.0, 99.0)}
-    for name, (low, high) in classes.items():
-        here = (measured >= low) & (measured < high)
-        part = SplitNormal(*(field[here] for field in predicted))
-        known = measured[here]
-        with_error = widened(part, MEASUREMENT_ERROR * known)
-        rows.append(
-            {
-                "measured": name,
-                **summary(part, known),
-                "coverage_90_with_error": coverage(with_error, known),
-                "r2": r_squared(part.median, known) if name == "all" else None,
-            }
-        )
+    for arm, predicted in cases.arms.items():
+        for name, (low, high) in classes.items():
+            here = (measured >= low) & (measured < high)
+            part = SplitNormal(*(field[here] for field in predicted))
+            known = measured[here]
+            with_error = widened(part, MEASUREMENT_ERROR * known)
+            rows.append(
+                {
+                    "arm": arm,
+                    "measured": name,
+                    **summary(part, known),
+                    "coverage_90_with_error": coverage(with_error, known),
+                    "r2": r_squared(part.median, known) if name == "all" else None,
+                }
+            )
     return rows
 
 
@@ -106,48 +70,41 @@ def main() -> None:
     options = arguments.parse_args()
     folder = data_folder() / "spain_crops_2018"
     record = Record("Spain: withheld dates, field LAI", options)
-    with xr.open_dataset(folder / "optical_points.nc") as file:
-        cube = file.load()
-    targets = wh.read_targets(folder / "withheld_targets.csv", cube)
+    points = open_points(folder / "optical_points.nc", None)
+    targets = read_targets(folder / "withheld_targets.csv", points)
+    measured = []
     if options.development:
-        targets = wh.development_targets(
-            cube, targets, clear_min=CLEAR, per_gap=1, seed=DEVELOPMENT_SEED
+        targets = draw_targets(
+            points,
+            GAPS,
+            least=CLEAR,
+            per_gap=len(points.sites),
+            per_site=1,
+            seed=DEVELOPMENT_SEED,
+            avoid=targets,
         )
-    bands = cube["band"].values.tolist()
-    linear = wh.linear_baseline(cube, targets, CLEAR)
-    predicted = wh.predict_targets(cube, targets, processes=options.processes)
-    truth = wh.observed(cube, targets)
-    rows = wh.score_by_gap(predicted, linear, truth, targets, [t.site for t in targets], bands)
-    keys = ("gap", "channel", "n", "rmse", "linear_rmse", "difference")
-    keys += ("difference_low", "difference_high", "median_error", "linear_median_error", "bias")
-    keys += ("crps", "linear_mae", "coverage_90", "coverage_50", "width_90", "missing")
-    table = [{key: row[key] for key in keys} for row in rows]
-    record.table("withheld", f"withheld dates, 95 % by point\n{wh.NOTES}", table)
-    gaps = np.array([t.gap for t in targets])
-    ranks = []
-    for b, band in enumerate(bands):
-        part = split_normal(predicted.median[:, b], predicted.q05[:, b], predicted.q95[:, b])
-        for gap in sorted(set(gaps.tolist())):
-            here = gaps == gap
-            chosen = SplitNormal(*(field[here] for field in part))
-            histogram = rank_histogram(pit(chosen, truth[here, b]))
-            ranks.append(
-                {
-                    "band": band,
-                    "gap": gap,
-                    "ranks": bars(histogram),
-                    "histogram": [round(float(h), 2) for h in histogram],
-                }
-            )
-    shown = [
-        {"band": band, **{f"gap {r['gap']}": r["ranks"] for r in ranks if r["band"] == band}}
-        for band in bands
-    ]
-    record.table("rank_bars", "rank histograms (flat is honest)", shown)
-    record.numbers["rank_histograms"] = ranks
-    if not options.development:
-        found, measured = field_lai(cube, folder, options.processes)
-        record.table("field_lai", "LAI against the field", lai_rows(found, measured))
+    else:
+        measured = [
+            m._replace(sd=MEASUREMENT_ERROR * np.abs(m.value))
+            for m in read_in_situ(folder / "field_lai.csv", points)
+        ]
+    check_targets(points, targets, CLEAR)
+    predictions = predict(
+        points,
+        targets,
+        measured,
+        [Arm("physics")],
+        None,
+        clear=CLEAR,
+        mapper=side_by_side(options.processes),
+    )
+    found = judge(points, targets, measured, predictions)
+    rows = against_linear(found, "physics")
+    record.table("withheld", f"withheld dates, 95 % by point\n{NOTES}", rows)
+    keep_scores(record, found)
+    keep_ranks(record, found, "physics", points.bands)
+    if measured:
+        record.table("field_lai", "LAI against the field", lai_rows(found.in_situ["lai"]))
     record.write()
 
 

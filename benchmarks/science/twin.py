@@ -15,7 +15,10 @@ import numpy as np
 import xarray as xr
 
 from benchmarks.science.record import Record, parser, spread
-from benchmarks.science.scores import (
+from physfuse import retrieve
+from physfuse.inference.state import STATE_TABLE
+from physfuse.radiative.radiometry import SENTINEL1_LOOKS
+from physfuse.scores import (
     SplitNormal,
     bars,
     crps,
@@ -25,9 +28,6 @@ from benchmarks.science.scores import (
     split_normal,
     summary,
 )
-from physfuse import retrieve
-from physfuse.inference.state import STATE_TABLE
-from physfuse.radiative.radiometry import SENTINEL1_LOOKS
 from physfuse.simulation import simulate_fields
 
 SCORED = ("lai", "cab", "soil_moisture")

@@ -8,12 +8,12 @@ all three quantiles. Where the interval is symmetric this is the Gaussian.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import ndtr
 
 Values = NDArray[np.float64]
 
@@ -58,11 +58,8 @@ def split_normal(median: ArrayLike, q05: ArrayLike, q95: ArrayLike) -> SplitNorm
 
 def normal_cdf(z: ArrayLike) -> Values:
     """Standard normal distribution function."""
-    out: Values = 0.5 * _erfc(-np.asarray(z, dtype=np.float64) / math.sqrt(2))
+    out: Values = np.asarray(ndtr(np.asarray(z, dtype=np.float64)))
     return out
-
-
-_erfc = np.vectorize(math.erfc, otypes=[np.float64])
 
 
 def pit(prediction: SplitNormal, truth: ArrayLike) -> Values:
@@ -123,7 +120,43 @@ def crps(prediction: SplitNormal, truth: ArrayLike) -> Values:
     z = np.where(finite, z, 0.0)
     density = np.exp(-0.5 * z**2) / math.sqrt(2 * math.pi)
     own = near * (z * (2 * normal_cdf(z) - 1) + 2 * density - 1 / math.sqrt(math.pi))
-    out: Values = np.where(finite, own, np.abs(distance)) + (far - near) * _HALF
+    out = np.where(finite, own, np.abs(distance)) + (far - near) * _HALF
+    return np.asarray(out)
+
+
+def log_score(prediction: SplitNormal, truth: ArrayLike) -> Values:
+    """Logarithmic score: minus the log-density of the prediction at the truth, lower is better.
+
+    Parameters
+    ----------
+    prediction : SplitNormal, shape (...)
+    truth : array_like, shape (...)
+
+    Returns
+    -------
+    ndarray, shape (...)
+        log(s) + log(2 pi)/2 + z^2/2 with s the spread on the truth's side and
+        z = (truth - median)/s. [nat] Plus infinity where the interval has no width and misses the
+        truth, minus infinity where it has none and meets it.
+
+    Notes
+    -----
+    At the median itself, where the two sides have different densities, the mean of the two scores.
+
+    References
+    ----------
+    .. [1] Gneiting and Raftery, 2007, Journal of the American Statistical Association 102,
+       359-378, sect. 4.1, doi:10.1198/016214506000001437.
+    """
+    distance = np.asarray(truth, dtype=np.float64) - prediction.median
+    with np.errstate(divide="ignore"):
+        below, above = np.log(prediction.below), np.log(prediction.above)
+    log_spread = np.where(distance < 0, below, above)
+    log_spread = np.where(distance == 0, 0.5 * (below + above), log_spread)
+    square = _standardised(prediction, truth) ** 2
+    with np.errstate(invalid="ignore"):
+        finite = log_spread + 0.5 * math.log(2 * math.pi) + 0.5 * square
+    out: Values = np.where(np.isinf(square), np.inf, finite)
     return out
 
 
@@ -142,7 +175,7 @@ def interval(prediction: SplitNormal, level: float) -> tuple[Values, Values]:
     """
     z = NormalDist().inv_cdf(0.5 + level / 2)
     low, high = prediction.median - z * prediction.below, prediction.median + z * prediction.above
-    return low, high
+    return np.asarray(low), np.asarray(high)
 
 
 def coverage(prediction: SplitNormal, truth: ArrayLike, level: float = 0.9) -> float:
@@ -218,8 +251,8 @@ def summary(prediction: SplitNormal, truth: ArrayLike) -> dict[str, float]:
     Returns
     -------
     dict of str to float
-        ``n``, ``rmse``, ``median_error``, ``bias``, ``crps`` (mean), ``coverage_90``,
-        ``coverage_50`` and ``width_90``, the median width of the 90 % interval.
+        ``n``, ``rmse``, ``median_error``, ``bias``, ``crps`` and ``log_score`` (means),
+        ``coverage_90``, ``coverage_50`` and ``width_90``, the median width of the 90 % interval.
     """
     values = np.asarray(truth, dtype=np.float64)
     error = prediction.median - values
@@ -230,6 +263,7 @@ def summary(prediction: SplitNormal, truth: ArrayLike) -> dict[str, float]:
         "median_error": median_absolute_error(error),
         "bias": bias(error),
         "crps": float(crps(prediction, values).mean()),
+        "log_score": float(log_score(prediction, values).mean()),
         "coverage_90": coverage(prediction, values, 0.9),
         "coverage_50": coverage(prediction, values, 0.5),
         "width_90": float(np.median(high - low)),
@@ -262,58 +296,3 @@ def bars(histogram: ArrayLike) -> str:
     marks = " ▁▂▃▄▅▆▇█"
     height = np.rint(4 * np.asarray(histogram, dtype=np.float64)).astype(int)
     return "".join(marks[h] for h in height.clip(0, len(marks) - 1))
-
-
-class Difference(NamedTuple):
-    """Difference of two scores with its 95 % bootstrap interval."""
-
-    value: float
-    low: float
-    high: float
-
-
-def paired_bootstrap(
-    loss: ArrayLike,
-    reference: ArrayLike,
-    group: Sequence[object] | NDArray[np.generic],
-    *,
-    root: bool = False,
-    draws: int = 4000,
-    seed: int = 0,
-) -> Difference:
-    """Difference of two mean losses on the same cases, resampled by whole groups.
-
-    Parameters
-    ----------
-    loss, reference : array_like, shape (n,)
-        Loss of each case by two methods, for example the squared error or the CRPS.
-    group : sequence, shape (n,)
-        Label of the unit that each case belongs to (point, field); cases of one are not
-        independent and are drawn together.
-    root : bool
-        Compare the roots of the means: with squared errors, the RMSE.
-    draws : int
-        Number of resamples.
-    seed : int
-        Of the resampling.
-
-    Returns
-    -------
-    Difference
-        First minus second on all cases, and its 2.5 % and 97.5 % bootstrap quantiles.
-    """
-    first, second = (np.asarray(a, dtype=np.float64) for a in (loss, reference))
-    _, member = np.unique(np.asarray(group), return_inverse=True)
-    n_groups = int(member.max()) + 1
-    sums = np.stack(
-        [np.bincount(member, weights=a, minlength=n_groups) for a in (first, second)]
-        + [np.bincount(member, minlength=n_groups).astype(np.float64)]
-    )
-    rng = np.random.default_rng(seed)
-    times = rng.multinomial(n_groups, np.full(n_groups, 1 / n_groups), size=draws)
-    totals = np.concatenate([sums.sum(1)[None], times @ sums.T])
-    means = totals[:, :2] / totals[:, 2:]
-    means = np.sqrt(means) if root else means
-    gain = means[:, 0] - means[:, 1]
-    low, high = np.quantile(gain[1:], [0.025, 0.975])
-    return Difference(float(gain[0]), float(low), float(high))
