@@ -24,7 +24,7 @@ from physfuse.inference.sampling import draw_prior, observe
 from physfuse.inference.spread import TABLE, spread_groups
 from physfuse.inference.state import STATE_TABLE, Variable, Varying, state_table
 from physfuse.run import Run, build_problem, plan_run, solve
-from physfuse.scores import NORMAL_95, bars, normal_cdf, rank_histogram
+from physfuse.scores import NORMAL_95, bars, crps, normal_cdf, rank_histogram, split_normal
 
 BANDS = ("B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B11", "B12")
 POLARIZATIONS = ("VV", "VH")
@@ -46,6 +46,7 @@ class Part(NamedTuple):
     n_radar: int
     jumps: bool
     seed: int
+    looks: float
     widened: bool = True
 
 
@@ -59,12 +60,15 @@ class Answer(NamedTuple):
         (posterior mean - truth) / posterior standard deviation, unconstrained.
     narrowed : dict of str to ndarray
         Posterior over prior variance, of the same shapes.
+    score : dict of str to ndarray, shape (2,)
+        Mean CRPS of posterior and prior, in the unit of the variable.
     iterations, unconverged : ndarray, shape (pixel,)
     """
 
     varying: dict[str, np.ndarray]
     constant: dict[str, np.ndarray]
     narrowed: dict[str, np.ndarray]
+    score: dict[str, np.ndarray]
     iterations: np.ndarray
     unconverged: np.ndarray
 
@@ -109,7 +113,7 @@ def season(part: Part) -> Run:
         cube = xr.Dataset(
             {"backscatter": (("time", "polarization", "site"), np.full(shape, 0.1, np.float32))},
             {"time": _time(day), "polarization": list(POLARIZATIONS), "site": site},
-            {**place, "equivalent_number_of_looks": LOOKS},
+            {**place, "equivalent_number_of_looks": part.looks},
         )
         cube = cube.assign_coords(
             relative_orbit=("time", np.array(ORBITS)[turn]),
@@ -137,7 +141,7 @@ def draw_and_retrieve(part: Part) -> Answer:
     full, iterations = solved.posterior, solved.solution.iterations.numpy()
     failed = (solved.solution.status == int(Status.NOT_CONVERGED)).numpy()
     knots = torch.from_numpy(run.knot_days).to(torch.float64)
-    varying, constant, narrowed = {}, {}, {}
+    varying, constant, narrowed, score = {}, {}, {}, {}
     groups = (
         (varying, [v.name for v in layout.varying], knots, x[..., list(layout.component)]),
         (constant, [s.variable.name for s in layout.constants], knots[:1], c[None]),
@@ -151,7 +155,22 @@ def draw_and_retrieve(part: Part) -> Answer:
         for i, name in enumerate(names):
             found[name] = z[..., i].numpy()
             narrowed[name] = share[..., i].numpy()
-    return Answer(varying, constant, narrowed, iterations, failed)
+            value = full.row(name).transform.value
+            known = value(truth[..., i] + prior_mean[i]).numpy()
+            centres = (mean[..., i], prior_mean[i].expand_as(mean[..., i]))
+            spreads = (variance[..., i].sqrt(), prior_sd[i])
+            score[name] = np.array(
+                [
+                    crps(
+                        split_normal(
+                            *(value(u + k * NORMAL_95 * sd).numpy() for k in (0.0, -1.0, 1.0))
+                        ),
+                        known,
+                    ).mean()
+                    for u, sd in zip(centres, spreads, strict=True)
+                ]
+            )
+    return Answer(varying, constant, narrowed, score, iterations, failed)
 
 
 def fitted_spread(answers: list[Answer]) -> dict[str, float]:
@@ -184,6 +203,7 @@ def rows(answers: list[Answer], kind: str) -> list[dict[str, Any]]:
         by_pixel = inside.mean(0)
         histogram = rank_histogram(normal_cdf(-z), N_BINS)
         half = float((np.abs(z) < 0.6745).mean())
+        mine, prior = np.mean([answer.score[name] for answer in answers], 0)
         out.append(
             {
                 "variable": name,
@@ -194,6 +214,7 @@ def rows(answers: list[Answer], kind: str) -> list[dict[str, Any]]:
                 "rms_z": float(np.sqrt((z**2).mean())),
                 "median_z": float(np.median(z)),
                 "posterior_variance": float(np.mean([a.narrowed[name].mean() for a in answers])),
+                "crps_vs_prior": float(mine / prior - 1),
                 "ranks": bars(histogram),
                 "histogram": [round(float(h), 3) for h in histogram],
             }
@@ -237,6 +258,12 @@ def main() -> None:
     arguments.add_argument("--optical", type=int, default=30, help="optical dates (30; 0: none)")
     arguments.add_argument("--radar", type=int, default=60, help="radar dates (60; 0: none)")
     arguments.add_argument(
+        "--looks",
+        type=float,
+        default=LOOKS,
+        help="of the radar: 4.4 for one pixel of 10 m, 39.6 for the mean over 3 x 3 (39.6)",
+    )
+    arguments.add_argument(
         "--jumps", action="store_true", help="heavy-tailed innovations in the retrieval"
     )
     arguments.add_argument(
@@ -260,6 +287,7 @@ def main() -> None:
             options.radar,
             options.jumps,
             options.seed + 1000 * i,
+            options.looks,
             not options.fit_spread,
         )
         for i, size in enumerate(sizes)
@@ -269,8 +297,8 @@ def main() -> None:
         factors = fitted_spread(answers)
         command = (
             f"python -m benchmarks.science.own_prior --fit-spread --pixels {options.pixels} "
-            f"--optical {options.optical} --radar {options.radar} --seed {options.seed}"
-            + (" --jumps" if options.jumps else "")
+            f"--optical {options.optical} --radar {options.radar} --seed {options.seed} "
+            f"--looks {options.looks:g}" + (" --jumps" if options.jumps else "")
         )
         text = json.dumps({"command": command, "factors": factors}, indent=1)
         Path(str(TABLE)).write_text(text + "\n")

@@ -24,7 +24,7 @@ from physfuse.radiative.directions import canopy_geometry
 from physfuse.radiative.errors import DomainError
 from physfuse.radiative.leaf_angle import campbell
 from physfuse.radiative.sail import fcover
-from physfuse.radiative.spectral import PLATFORMS, band_quadrature
+from physfuse.radiative.spectral import SENTINEL2_PLATFORMS, band_quadrature
 from physfuse.scores import NORMAL_95, SplitNormal, Values, split_normal
 from physfuse.streams import optical_gain, optical_spread
 
@@ -99,8 +99,8 @@ def simulated_acquisitions(
     inputs = torch.stack([kind[name] for name in OPTICAL_INPUTS], -1)
     clean = torch.empty(size, len(bands), dtype=torch.float64)
     with torch.no_grad():
-        for p, platform in enumerate(PLATFORMS):
-            here = torch.arange(p, size, len(PLATFORMS))
+        for p, platform in enumerate(SENTINEL2_PLATFORMS):
+            here = torch.arange(p, size, len(SENTINEL2_PLATFORMS))
             quadrature = band_quadrature(platform, tuple(bands), dtype=torch.float32)
             operator = OpticalOperator(quadrature, *angles[here].unbind(-1))
             clean[here] = operator.predict(inputs[here], torch.arange(here.numel())).double()

@@ -25,6 +25,9 @@ PLATFORMS: tuple[str, ...] = ("Sentinel-2A", "Sentinel-2B", "Landsat-8", "Landsa
 """Satellites whose bands have a quadrature: one table each, for even the B06 of Sentinel-2A and
 Sentinel-2B differ by up to 0.016."""
 
+SENTINEL2_PLATFORMS: tuple[str, ...] = ("Sentinel-2A", "Sentinel-2B")
+"""Those of them that have the bands of Sentinel-2."""
+
 LAND_BANDS: tuple[str, ...] = (
     *("B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B11", "B12"),
 )
