@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Hashable, Iterable
-from typing import Final
+from typing import Final, NamedTuple
 
 from physfuse.radiative.errors import CubeError, UnknownNameError, unknown_name
 
@@ -31,7 +31,7 @@ LOWEST_SUN: Final = 85.0
 
 DEFAULT_PLATFORM: Final = {"optical": "Sentinel-2A", "radar": "Sentinel-1A"}
 PLATFORMS: Final = {
-    "optical": ("Sentinel-2A", "Sentinel-2B"),
+    "optical": ("Sentinel-2A", "Sentinel-2B", "Landsat-8", "Landsat-9", "VENuS"),
     "radar": ("Sentinel-1A", "Sentinel-1B", "Sentinel-1C", "Sentinel-1D"),
 }
 PLATFORMS_WITHOUT_TABLE: Final = ("Sentinel-2C", "Sentinel-2D")
@@ -53,21 +53,56 @@ NATIVE_RESOLUTION: Final = {
     "B12": 20.0,
 }
 """Ground sampling distance of the Sentinel-2 bands (ESA Sentinel-2 User Handbook). [m]"""
-ATMOSPHERIC_BANDS: Final = ("B01", "B09", "B10")
-"""Bands made for aerosol, water vapour and cirrus: known by name, left out of the retrieval."""
+
+
+class BandFamily(NamedTuple):
+    """Bands that the platforms of one mission share by name.
+
+    Attributes
+    ----------
+    name : str
+    resolution : dict of str to float
+        Ground sampling distance of every band. [m]
+    atmospheric : tuple of str
+        Bands made for aerosol, water vapour and cirrus, and those without a band table: known by
+        name, left out of the retrieval.
+    """
+
+    name: str
+    resolution: dict[str, float]
+    atmospheric: tuple[str, ...]
+
+
+SENTINEL2: Final = BandFamily("Sentinel-2", NATIVE_RESOLUTION, ("B01", "B09", "B10"))
+LANDSAT: Final = BandFamily(
+    "Landsat",
+    {f"B{i}": 15.0 if i == 8 else 30.0 for i in range(1, 10)},
+    ("B1", "B8", "B9"),
+)
+"""OLI of Landsat 8 and 9 (USGS Landsat 8 Data Users Handbook); B8 is panchromatic."""
+VENUS: Final = BandFamily("VENuS", {f"B{i}": 5.0 for i in range(1, 13)}, ("B1", "B2", "B12"))
+"""VENuS VSSC (CNES); 4 m since 2022, delivered at 5 m before."""
+
+
+def band_family(platform: str) -> BandFamily:
+    """Bands of a platform, named as in :data:`PLATFORMS`."""
+    return next((f for f in (LANDSAT, VENUS) if platform.startswith(f.name)), SENTINEL2)
+
 
 POLARIZATIONS: Final = ("VV", "VH")
 
 _NO_OPERATOR: Final = ("HH", "HV")
 
 
-def band_names(names: Iterable[Hashable]) -> tuple[str, ...]:
-    """Names of Sentinel-2 bands, checked.
+def band_names(names: Iterable[Hashable], family: BandFamily = SENTINEL2) -> tuple[str, ...]:
+    """Names of bands, checked.
 
     Parameters
     ----------
     names : iterable of hashable
-        Labels of the band coordinate, any order, any subset of B01 to B12 and B8A.
+        Labels of the band coordinate, any order, any subset of the family's bands.
+    family : BandFamily
+        Whose bands they are.
 
     Returns
     -------
@@ -77,14 +112,14 @@ def band_names(names: Iterable[Hashable]) -> tuple[str, ...]:
     Raises
     ------
     UnknownNameError
-        A name that is no Sentinel-2 band; the nearest one is suggested.
+        A name that is none of the bands; the nearest one is suggested.
     CubeError
         A band that stands twice.
     """
     found = tuple(label_text(name) for name in names)
     for name in found:
-        if name not in NATIVE_RESOLUTION:
-            raise unknown_name("Sentinel-2 band", name, NATIVE_RESOLUTION)
+        if name not in family.resolution:
+            raise unknown_name(f"{family.name} band", name, family.resolution)
     _refuse_repeats("band", found)
     return found
 
@@ -128,7 +163,8 @@ def platform_name(name: object, sensor: str) -> str:
     Parameters
     ----------
     name : object
-        Any common spelling: ``"S2A"``, ``"SENTINEL2A"``, ``"Sentinel-2A"``, ``"sentinel_2a"``.
+        Any common spelling: ``"S2A"``, ``"SENTINEL2A"``, ``"Sentinel-2A"``, ``"sentinel_2a"``,
+        ``"LC08"``, ``"Landsat 9"``, ``"VENUS"``.
         A mission without its unit (``"Sentinel-2"``) gives the default unit.
     sensor : {"optical", "radar"}
         The kind of cube the name stands in.
@@ -151,6 +187,11 @@ def platform_name(name: object, sensor: str) -> str:
         full = f"Sentinel-{mission}{unit.upper()}" if unit else DEFAULT_PLATFORM[sensor]
         if DEFAULT_PLATFORM[sensor][:-1] == f"Sentinel-{mission}":
             return full
+    landsat = re.fullmatch(r"(?:landsat|lc|l)[\s_-]*0?([89])", text.lower())
+    other = f"Landsat-{landsat.group(1)}" if landsat is not None else text
+    found = next((name for name in known if name.lower() == other.lower()), None)
+    if found is not None:
+        return found
     raise unknown_name(f"{sensor} platform", text, known)
 
 

@@ -161,7 +161,7 @@ def _unseen_rows(run: Run, target: OpticalCube | RadarCube) -> list[Variable]:
     """Rows of misfits and offsets that the run has not seen: they have their prior."""
     layout = run.plan.layout
     if isinstance(target, OpticalCube):
-        rows = [optical_misfit(band) for band in target.bands]
+        rows = [optical_misfit(band) for band in target.band_labels]
     else:
         rows = [radar_misfit(p) for p in target.polarizations]
         orbits = dict.fromkeys(target.orbit or ())
@@ -241,7 +241,7 @@ def _predict_optical(
     generator: torch.Generator,
 ) -> dict[str, np.ndarray]:
     angles = (geometry.solar_zenith, geometry.sensor_zenith, geometry.relative_azimuth)
-    misfits = tuple(f"misfit_{band}" for band in cube.bands)
+    misfits = tuple(f"misfit_{band}" for band in cube.band_labels)
     n_pixels = posterior.c_mean.shape[0]
     parts = []
     for t, day in enumerate(cube.day.tolist()):

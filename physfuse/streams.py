@@ -81,7 +81,7 @@ def run_layout(
     sensors = {"optical"} if optical else set()
     sensors |= {"radar"} if radar else set()
     rows = [row for row in table if sensors.intersection(row.seen_by)]
-    for band in dict.fromkeys(b for cube in optical for b in cube.bands):
+    for band in dict.fromkeys(b for cube in optical for b in cube.band_labels):
         rows.append(optical_misfit(band))
     polarizations = list(dict.fromkeys(p for cube in radar for p in cube.polarizations))
     rows.extend(radar_misfit(p) for p in polarizations)
@@ -254,7 +254,7 @@ def optical_streams(
                 knot=knot[original] * used,
                 geometry=_geometry(angles[0].ndim == 2, index, n_pixels),
                 columns=_columns(plan, operator.inputs, season_at),
-                misfit=_misfit_columns(plan.layout, cube.bands),
+                misfit=_misfit_columns(plan.layout, cube.band_labels),
                 offset=torch.full(observed.shape, -1),
                 clear=torch.where(used, clear, torch.ones_like(clear)).clamp(max=1.0),
                 noise=_gather(np.broadcast_to(extra, values.shape)[chosen], index),

@@ -126,9 +126,9 @@ OPTICAL: list[tuple[str, Callable[[], xr.Dataset], type[PhysfuseError], tuple[st
     ),
     (
         "unknown platform",
-        lambda: optical().assign_attrs(platform="Landsat-8"),
+        lambda: optical().assign_attrs(platform="MODIS"),
         UnknownNameError,
-        ("'Landsat-8' is not a known optical platform", "Sentinel-2A, Sentinel-2B"),
+        ("'MODIS' is not a known optical platform", "Sentinel-2A, Sentinel-2B"),
     ),
     (
         "platform of the other sensor",

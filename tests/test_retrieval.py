@@ -10,8 +10,11 @@ import pytest
 import torch
 import xarray as xr
 
+from physfuse.defaults import platform_name
 from physfuse.errors import CubeError, DomainError, OutputExistsError, UnknownNameError
+from physfuse.inference.operators import OpticalOperator
 from physfuse.inference.state import STATE_TABLE, Constant, Fixed, Variable
+from physfuse.radiative.spectral import LAND_BANDS, band_quadrature
 from physfuse.retrieval import retrieve
 from physfuse.simulation import Simulation, simulate, simulate_fields
 from physfuse.variables import DERIVED_ATTRIBUTES, QualityFlag, field_names
@@ -350,3 +353,51 @@ def test_an_input_is_never_overwritten(
     with pytest.raises(OutputExistsError, match="also an input of this run"):
         retrieve(radar=path, quiet=True, out=path, overwrite=True)
     assert path.read_bytes() == before
+
+
+def test_landsat_and_venus_are_retrieved_beside_sentinel_2() -> None:
+    """The same canopy through the bands of another mission gives the same leaf area."""
+    day = np.arange("2021-05-01", "2021-07-20", 8, dtype="datetime64[D]")
+    truth = {"lai": 3.0, "cab": 50.0}
+    rows = {row.name: row.median for row in STATE_TABLE} | truth
+    found = {}
+    for platform, bands in {
+        "Sentinel-2A": LAND_BANDS,
+        "LC08": ("B2", "B3", "B4", "B5", "B6", "B7"),
+        "VENuS": ("B3", "B4", "B7", "B8", "B9", "B10", "B11"),
+    }.items():
+        name = platform_name(platform, "optical")
+        angles = [torch.tensor([a], dtype=torch.float64) for a in (35.0, 5.0, 90.0)]
+        operator = OpticalOperator(band_quadrature(name, bands), *angles)
+        values = torch.tensor([[rows[i] for i in operator.inputs]], dtype=torch.float64)
+        seen = operator.predict(values, torch.zeros(1, dtype=torch.long))[0].numpy()
+        cube = xr.Dataset(
+            {"reflectance": (("time", "band", "site"), np.tile(seen[:, None], (len(day), 1, 1)))},
+            coords={
+                "time": day.astype("datetime64[ns]") + np.timedelta64(11, "h"),
+                "band": list(bands),
+                "site": ["a"],
+                "platform": ("time", [platform] * len(day)),
+                "solar_zenith_angle": ("time", np.full(len(day), 35.0), {"units": "degree"}),
+            },
+            attrs={"latitude": 50.7, "longitude": 4.6},
+        )
+        result = retrieve(optical=cube, variables=["lai", "cab"], quiet=True)
+        found[platform] = float(result["lai"].median())
+        low, high = (float(result[f"lai_{end}"].median()) for end in ("q05", "q95"))
+        assert low < truth["lai"] < high, (platform, low, high)
+    assert max(found.values()) - min(found.values()) < 1.0
+
+
+def test_platforms_of_two_missions_are_two_cubes(cubes: tuple[xr.Dataset, xr.Dataset]) -> None:
+    optical = cubes[0]
+    names = ["Sentinel-2A"] * (optical.sizes["time"] - 1) + ["Landsat-9"]
+    with pytest.raises(CubeError, match="one cube for each"):
+        retrieve(optical=optical.assign_coords(platform=("time", names)), quiet=True)
+
+
+def test_bands_of_another_mission_are_named(cubes: tuple[xr.Dataset, xr.Dataset]) -> None:
+    optical = cubes[0]
+    names = ["Landsat-8"] * optical.sizes["time"]
+    with pytest.raises(UnknownNameError, match="not a known Landsat band"):
+        retrieve(optical=optical.assign_coords(platform=("time", names)), quiet=True)

@@ -135,16 +135,19 @@ def _open_optical(
 ) -> OpticalCube:
     data = _cube_data(dataset, "reflectance", "band", label, place, values)
     dataset, stated = data.dataset, data.stated
-    names = defaults.band_names(dataset["band"].values)
-    bands = tuple(b for b in names if b not in defaults.ATMOSPHERIC_BANDS)
+    platforms = _platforms(data, "optical")
+    family = _one_family(platforms, label)
+    names = defaults.band_names(dataset["band"].values, family)
+    land = [b for b in family.resolution if b not in family.atmospheric]
+    bands = tuple(b for b in names if b in land)
     left_out = [b for b in names if b not in bands]
     if not bands:
         raise CubeError(
-            f"{label}: only bands made for the atmosphere came ({', '.join(names)}); give at least "
-            "one of B02 to B08, B8A, B11, B12"
+            f"{label}: only bands not made for the land came ({', '.join(names)}); give at least "
+            f"one of {', '.join(land)}"
         )
     if left_out:
-        stated["band"] = f"{', '.join(left_out)} left out: made for the atmosphere"
+        stated["band"] = f"{', '.join(left_out)} left out: not made for the land"
     if "clear" in dataset:
         data.check_dims("clear")
     elif values:
@@ -155,9 +158,9 @@ def _open_optical(
     cube = OpticalCube(
         data,
         bands,
-        _platforms(data, "optical"),
+        platforms,
         _orbits(data),
-        _native_resolution(data, names, bands),
+        _native_resolution(data, names, bands, family),
         tuple(names.index(b) for b in bands),
         None if has_sun and data.grid.place is None else _sun(data, has_sun),
         values,
@@ -309,6 +312,17 @@ def _check_radar_values(cube: RadarCube) -> None:
         )
 
 
+def _one_family(platforms: Sequence[str], label: str) -> defaults.BandFamily:
+    """Bands that all platforms of a cube share."""
+    found = {family.name: family for family in map(defaults.band_family, platforms)}
+    if len(found) > 1:
+        raise CubeError(
+            f"{label}: its platforms are of {' and '.join(sorted(found))}, whose bands differ; "
+            "give one cube for each: optical=[first, second]"
+        )
+    return next(iter(found.values()), defaults.SENTINEL2)
+
+
 def _platforms(data: CubeData, sensor: str) -> tuple[str, ...]:
     default = defaults.DEFAULT_PLATFORM[sensor]
     given = data.along_time("platform")
@@ -354,9 +368,9 @@ def _orbit_label(value: object) -> str:
 
 
 def _native_resolution(
-    data: CubeData, names: tuple[str, ...], bands: tuple[str, ...]
+    data: CubeData, names: tuple[str, ...], bands: tuple[str, ...], family: defaults.BandFamily
 ) -> tuple[float, ...]:
-    table = dict(defaults.NATIVE_RESOLUTION)
+    table = dict(family.resolution)
     if "native_resolution" in data.dataset.variables:
         array = data.dataset["native_resolution"]
         if array.dims not in ((), ("band",)):

@@ -142,6 +142,13 @@ class OpticalCube:
         return self.data.label
 
     @property
+    def band_labels(self) -> tuple[str, ...]:
+        """Names of the bands that no other mission shares: the bands' own for Sentinel-2."""
+        family = defaults.band_family(self.platform[0])
+        prefix = "" if family is defaults.SENTINEL2 else f"{family.name}_"
+        return tuple(prefix + band for band in self.bands)
+
+    @property
     def grid(self) -> Grid:
         """The grid or the sites."""
         return self.data.grid

@@ -8,10 +8,12 @@ from torch import Tensor
 
 from .gauss_newton import Problem
 from .likelihood import Stream
+from .operators import OpticalOperator
 
 MEMORY = 15.0  # days after which a guess has lost weight by a factor e
 PRIOR_WEIGHT = 0.1  # weight of the prior median against one clear acquisition
 SOIL_NDVI, FULL_NDVI = 0.12, 0.93
+RED_NM, NEAR_INFRARED_NM = (665.0, 20.0), (835.0, 60.0)  # wavelength of a band, and its reach
 RESTART_LAI = 0.3  # m2 m-2; at bare soil the slope of the LAI transform vanishes
 
 
@@ -65,9 +67,7 @@ def first_guess(problem: Problem, knot_day: Float[Tensor, " knots"]) -> tuple[Te
 
 def _contrast(stream: Stream) -> tuple[Tensor, Tensor]:
     """LAI guessed from NDVI, and its weight, shape (P, A); weight 0 without the two bands."""
-    names = list(stream.operator.channels)
-    red = names.index("B04") if "B04" in names else None
-    near = next((names.index(b) for b in ("B08", "B8A", "B07") if b in names), None)
+    red, near = _channel_near(stream, *RED_NM), _channel_near(stream, *NEAR_INFRARED_NM)
     if red is None or near is None:
         return torch.zeros_like(stream.clear), torch.zeros_like(stream.clear)
     r, nir = stream.observed[..., red], stream.observed[..., near]
@@ -76,6 +76,15 @@ def _contrast(stream: Stream) -> tuple[Tensor, Tensor]:
     cover = ((ndvi - SOIL_NDVI) / (FULL_NDVI - SOIL_NDVI)).clamp(0.03, 0.95)
     guess = -2 * torch.log1p(-cover)
     return torch.where(certain > 0, guess, torch.zeros_like(guess)), certain
+
+
+def _channel_near(stream: Stream, centre_nm: float, reach_nm: float) -> int | None:
+    """Channel of an optical stream nearest to a wavelength, None where all are out of reach."""
+    if not isinstance(stream.operator, OpticalOperator):
+        return None
+    away = [abs(nm - centre_nm) for nm in stream.operator.centre_nm]
+    at = min(range(len(away)), key=away.__getitem__)
+    return at if away[at] <= reach_nm else None
 
 
 def _from_lai(problem: Problem, lai: Tensor) -> tuple[Tensor, Tensor]:

@@ -125,6 +125,11 @@ class OpticalOperator:
         Hotspot parameter, leaf size over canopy height. [1]
     ant : float
         Anthocyanins. [ug cm-2]
+
+    Attributes
+    ----------
+    centre_nm : list of float
+        Mean wavelength of each channel. [nm]
     """
 
     inputs: tuple[str, ...] = OPTICAL_INPUTS
@@ -145,6 +150,8 @@ class OpticalOperator:
         self._leaf = leaf_spectra(quadrature.wavelength_nm, dtype=dtype, device=device)
         self._soil = soil_spectra(quadrature.wavelength_nm, dtype=dtype, device=device)
         self._bands = quadrature_matrix(quadrature)
+        weight = self._bands / self._bands.sum(0)
+        self.centre_nm = (quadrature.wavelength_nm.to(weight) @ weight).tolist()
         leaf = self._leaf
         pigments = [leaf.k_cab, leaf.k_car, leaf.k_cbrown, leaf.k_cw, leaf.k_cm]
         self._pigment_bands = torch.cat([k[:, None] * self._bands for k in pigments], -1)
