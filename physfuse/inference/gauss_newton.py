@@ -170,13 +170,18 @@ def _prior_mean(layout: StateLayout, like: Tensor) -> tuple[Tensor, Tensor]:
     return mean.to(like), torch.cat([mean, fixed]).to(like)
 
 
+def local_inputs(problem: Problem, stream: Stream, local: Tensor) -> Tensor:
+    """Unconstrained values of the operator's inputs at each acquisition, shape (P, A, V)."""
+    mean, everything = _prior_mean(problem.layout, local)
+    fixed = everything[len(mean) :].expand(*local.shape[:-1], -1)
+    return torch.gather(torch.cat([local + mean, fixed], -1), -1, stream.columns)
+
+
 def linearise(problem: Problem, stream: Stream, x: Tensor, c: Tensor) -> Linear:
     """Channels and Jacobian of a stream at the deviations (x, c)."""
     layout = problem.layout
     local = local_state(stream, x, c)
-    mean, everything = _prior_mean(layout, x)
-    fixed = everything[len(mean) :].expand(*local.shape[:-1], -1)
-    u = torch.gather(torch.cat([local + mean, fixed], -1), -1, stream.columns)
+    u = local_inputs(problem, stream, local)
     used = stream.valid.any(-1).flatten()
     pairs = used.nonzero()[:, 0]
     u = u.flatten(0, 1)[pairs]
@@ -283,7 +288,7 @@ def newton_step(
     layout = problem.layout
     factors = data_factors(problem, state, dtype, scale)
     gradient, _ = prior_force(prior, state.x)
-    ridge, pull = _ceiling(layout, state.x)
+    ridge, pull = ceiling(layout, state.x)
     precision_c = (layout.prior_sd_c().to(state.c) ** -2).expand_as(state.c)
     gradient_c = precision_c * state.c
     if damping is not None:
@@ -319,7 +324,7 @@ def _knots(
         yield Knot(rows, blocks.upper(k), tuple(constants))
 
 
-def _ceiling(layout: StateLayout, x: Tensor) -> tuple[Tensor, Tensor]:
+def ceiling(layout: StateLayout, x: Tensor) -> tuple[Tensor, Tensor]:
     """Diagonal precision and gradient of the soft penalty on LAI above its ceiling, (K, P, m)."""
     at, variable = layout.component_of("lai"), layout.variable("lai")
     if at is None or variable is None:

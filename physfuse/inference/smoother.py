@@ -218,6 +218,44 @@ def eliminate(knots: Iterable[Knot], corner: Float[Tensor, "pixels n columns"]) 
     )
 
 
+def backsolve(
+    factors: Factorisation,
+    x: Float[Tensor, "knots pixels m"],
+    c: Float[Tensor, "pixels n"],
+) -> tuple[Float[Tensor, "knots pixels m"], Float[Tensor, "pixels n"]]:
+    """Solve with a precision that has been factorised, for another information.
+
+    Parameters
+    ----------
+    factors : Factorisation
+    x : Tensor, shape (K, P, m)
+    c : Tensor, shape (P, n)
+        Information.
+
+    Returns
+    -------
+    x, c : Tensor
+        The solution, of the same shapes.
+    """
+    information: list[Tensor] = []
+    rest = c[..., None]
+    for k, inverse in enumerate(factors.inverse_factor):
+        own = x[k][..., None]
+        if k:
+            own = own - factors.coupling[k - 1].mT @ information[-1]
+        information.append(inverse @ own)
+        rest = rest - factors.border[k].mT @ information[-1]
+    y_c = torch.linalg.solve_triangular(factors.corner_factor, rest, upper=False)
+    known = torch.linalg.solve_triangular(factors.corner_factor.mT, y_c, upper=True)
+    out: list[Tensor] = []
+    for k in reversed(range(len(information))):
+        left = information[k] - factors.border[k] @ known
+        if out:
+            left = left - factors.coupling[k] @ out[-1]
+        out.append(factors.inverse_factor[k].mT @ left)
+    return torch.stack(out[::-1])[..., 0], known[..., 0]
+
+
 def _reduced_corner(corner: Tensor, border: list[Tensor]) -> Tensor:
     """Block of the constants less Z_k' [Z_k | y_k] of some knots."""
     if not border:
