@@ -31,7 +31,7 @@ from physfuse.streams import Plan, optical_streams, radar_streams, run_layout
 
 TRUSTING_ITERATIONS = 6
 FIRST_ITERATIONS = 8  # after which the few pixels still on their way are pooled
-FIRST_PIXELS = 200  # of one first pass: few enough for the caches
+FIRST_PIXELS = 400  # of one first pass
 TRUSTED_CLEAR = 0.8  # clear probability from which the first steps take a date as clear
 STEP_LIMIT = 0.25  # posterior variances by which the last, unjudged step may move the mean
 

@@ -16,13 +16,13 @@ import xarray as xr
 
 from benchmarks.science.record import Record, parser, spread
 from physfuse import retrieve
+from physfuse.evaluation.bootstrap import paired_bootstrap
 from physfuse.inference.state import STATE_TABLE
 from physfuse.radiative.radiometry import SENTINEL1_LOOKS
 from physfuse.scores import (
     SplitNormal,
     bars,
     crps,
-    paired_bootstrap,
     pit,
     rank_histogram,
     split_normal,

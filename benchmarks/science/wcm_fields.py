@@ -242,14 +242,18 @@ def row(case: Case) -> dict[str, Any]:
     }
 
 
+SLOW_SOILS = ("iem_baghdadi",)  # hundreds of fits through a sum of 96 terms take an hour
+
+
 def cases(fields: list[Fields]) -> list[Case]:
-    """Every fit: all fields over all soil models that have the polarisation, E of 0 and 1."""
+    """Every fit: fields over closed-form soil models that have the polarisation, E of 0 and 1."""
     probe = torch.tensor(0.2, dtype=torch.float64)
     return [
         Case(part, soil, e)
         for part in fields
         for soil in BARE_SOIL_MODELS
-        if getattr(bare_soil_model(soil)(probe, probe + 1, probe + 35), part.polarisation)
+        if soil not in SLOW_SOILS
+        and getattr(bare_soil_model(soil)(probe, probe + 1, probe + 35), part.polarisation)
         is not None
         for e in (0.0, 1.0)
     ]
