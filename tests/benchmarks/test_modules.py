@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import importlib
-import pkgutil
+from pathlib import Path
 
 import pytest
 
-import benchmarks.science
-
-MODULES = [found.name for found in pkgutil.iter_modules(benchmarks.science.__path__)]
+FOLDER = Path(__file__).parents[2] / "benchmarks" / "science"
+MODULES = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem != "__init__")
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_benchmark_is_importable(name: str) -> None:
+def test_benchmark_is_importable(
+    name: str, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(repository))
     module = importlib.import_module(f"benchmarks.science.{name}")
     assert (module.__doc__ or "").strip()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 from pathlib import Path
 
@@ -10,7 +11,6 @@ import pytest
 import torch
 from scipy.integrate import quad
 
-from benchmarks.science.rami4pilps import errors_of, read_cases
 from physfuse.radiative.clumping import (
     clumped_energy,
     clumped_fluxes,
@@ -181,11 +181,15 @@ def test_clumps_absorb_more_than_a_layer_with_their_gaps_and_less_than_random_le
 
 @pytest.mark.real_data
 @pytest.mark.reference
-def test_clumped_canopy_comes_closer_to_an_open_forest_than_4sail(data_dir: Path) -> None:
+def test_clumped_canopy_comes_closer_to_an_open_forest_than_4sail(
+    data_dir: Path, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """RAMI4PILPS: absorbed, reflected and transmitted light, of each root mean squared error."""
-    cases = read_cases(data_dir)
+    monkeypatch.syspath_prepend(str(repository))
+    bench = importlib.import_module("benchmarks.science.rami4pilps")
+    cases = bench.read_cases(data_dir)
     assert len(cases) == 54
-    errors = errors_of(cases)
+    errors = bench.errors_of(cases)
     rmse = {
         (model, quantity): math.sqrt(
             np.mean([error**2 for case, error in rows if case.quantity == quantity])
