@@ -25,7 +25,7 @@ from physfuse.models.encoder import Encoder
 from physfuse.models.factor import log_posterior
 from physfuse.radiative.errors import unknown_name
 from physfuse.radiative.spectral import LAND_BANDS, band_quadrature
-from physfuse.streams import optical_gain, optical_spread, radar_gain, radar_spread
+from physfuse.streams import MIN_CLEAR, optical_gain, optical_spread, radar_gain, radar_spread
 
 TEMPERATURE = 1.25
 """Spread of the training prior in prior standard deviations of the state table."""
@@ -93,13 +93,15 @@ class Source:
         """Spread of the training prior of the whitened state."""
         return torch.full((len(self.rows),), TEMPERATURE)
 
-    def draw(self, n_pairs: int, generator: torch.Generator) -> Pairs:
+    def draw(self, n_pairs: int, generator: torch.Generator, *, complete: bool = False) -> Pairs:
         """Draw pairs, of one platform taken at random.
 
         Parameters
         ----------
         n_pairs : int
         generator : torch.Generator
+        complete : bool
+            Every channel valid and every acquisition clear.
 
         Returns
         -------
@@ -118,14 +120,14 @@ class Source:
         with torch.no_grad():
             predicted = operator.predict(torch.stack(values, -1), geometry)
         bias = self.bias_sd * torch.randn(shape, generator=generator)
-        valid = _subset(shape, generator)
+        valid = _subset(shape, generator) | complete
         student = draw_student(shape, generator).to(predicted.dtype)
         clear = torch.ones(n_pairs)
         if self.sensor == "optical":
             extra = _log_uniform(shape, EXTRA_SD, generator) * _some(shape, 0.5, generator)
-            clear = torch.where(
-                _some((n_pairs,), 0.6, generator), clear, torch.rand(n_pairs, generator=generator)
-            ).clamp(min=0.05)
+            certain = _some((n_pairs,), 0.6, generator) | complete
+            doubtful = torch.rand(n_pairs, generator=generator).clamp(min=MIN_CLEAR)
+            clear = torch.where(certain, clear, doubtful)
             sd = optical_spread(predicted, extra)
             observed = predicted + optical_gain(predicted) * bias + sd * student
             cloud = CLOUD_MEAN + CLOUD_SD * torch.randn(shape, generator=generator)

@@ -125,6 +125,13 @@ class OpticalOperator:
         Hotspot parameter, leaf size over canopy height. [1]
     ant : float
         Anthocyanins. [ug cm-2]
+
+    Attributes
+    ----------
+    platform : str
+        Of the quadrature.
+    angles : Tensor, shape (G, 3)
+        tts, tto, psi. [degree]
     """
 
     inputs: tuple[str, ...] = OPTICAL_INPUTS
@@ -141,6 +148,8 @@ class OpticalOperator:
     ) -> None:
         dtype, device = quadrature.weight.dtype, quadrature.weight.device
         self.channels = quadrature.bands
+        self.platform = quadrature.platform
+        self.angles = torch.stack([tts, tto, psi], -1)
         self.hspot, self.ant = hspot, ant
         self._leaf = leaf_spectra(quadrature.wavelength_nm, dtype=dtype, device=device)
         self._soil = soil_spectra(quadrature.wavelength_nm, dtype=dtype, device=device)
@@ -264,6 +273,11 @@ class RadarOperator:
     frequency_ghz : float
         Radar frequency. [GHz]
 
+    Attributes
+    ----------
+    angles : Tensor, shape (G, 1)
+        Incidence angle. [degree]
+
     Raises
     ------
     UnknownNameError
@@ -283,6 +297,7 @@ class RadarOperator:
         frequency_ghz: float = 5.405,
     ) -> None:
         self.channels = polarizations
+        self.angles = incidence_angle[:, None]
         self._angle = incidence_angle
         self._soil = bare_soil_model(bare_soil)
         self._frequency = frequency_ghz

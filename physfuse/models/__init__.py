@@ -9,6 +9,13 @@ linearised operator, :class:`SeasonNet` for the whole inference.
 
 from __future__ import annotations
 
+from .assembly import (
+    encoder_factors,
+    encoder_start,
+    learned_posterior,
+    shipped_encoders,
+)
+from .card import Card, Trained, load_trained, save_trained
 from .encoder import Encoder, whitened
 from .factor import Factor, log_posterior, posterior_moments, refuse_repeats
 from .network import cosines, perceptron
@@ -18,6 +25,7 @@ from .residual import ResidualNet, degrees_of_freedom, explained_projector
 from .season import SeasonNet, SeasonPosterior, season_log_density
 
 __all__ = [
+    "Card",
     "Encoder",
     "Factor",
     "NoiseNet",
@@ -26,14 +34,21 @@ __all__ = [
     "ResidualNet",
     "SeasonNet",
     "SeasonPosterior",
+    "Trained",
     "cosines",
     "degrees_of_freedom",
+    "encoder_factors",
+    "encoder_start",
     "explained_projector",
+    "learned_posterior",
+    "load_trained",
     "log_posterior",
     "perceptron",
     "posterior_moments",
     "refuse_repeats",
+    "save_trained",
     "season_harmonics",
     "season_log_density",
+    "shipped_encoders",
     "whitened",
 ]

@@ -145,10 +145,16 @@ def refuse_repeats(
     DomainError
         If a (time, pixel), or (time, pixel, values) where given, stands more than once.
     """
-    key = torch.stack([time, pixel], -1).to(torch.float64)
-    if values is not None:
-        key = torch.cat([key, values.to(torch.float64)], -1)
-    _, count = torch.unique(key, dim=0, return_counts=True)
+    key = torch.stack([time, pixel], -1)
+    _, place, count = torch.unique(
+        time * (pixel.max() + 1 if len(pixel) else 1) + pixel,
+        return_inverse=True,
+        return_counts=True,
+    )
+    several = (count[place] > 1).nonzero()[:, 0]
+    if values is not None and len(several):
+        both = torch.cat([key[several].to(torch.float64), values[several].to(torch.float64)], -1)
+        count = torch.unique(both, dim=0, return_counts=True)[1]
     repeats = int((count - 1).sum())
     if repeats:
         raise DomainError(
