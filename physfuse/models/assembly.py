@@ -23,7 +23,7 @@ from .context import claimed, optical_context, radar_context
 from .factor import Factor, refuse_repeats
 
 CHUNK = 2048  # acquisitions per pass: what the network makes of them stays in the cache
-JUMP_PASSES = 2  # solves after the first, each with the jump weights of the one before
+JUMP_PASSES = 2  # solves of a posterior after the first, with the jump weights of the last
 UNITS = {"optical": "1", "radar": "dB"}
 
 
@@ -72,6 +72,7 @@ def encode(stream: Stream, trained: Trained, pair: Tensor) -> Factor:
     else:
         contexts = radar_context(angles[..., 0])
     place = torch.tensor([card.channels.index(c) for c in operator.channels])
+    same = operator.channels == card.channels
     to_card = torch.nn.functional.one_hot(place, len(card.channels)).to(torch.float32)
     observed, noise, valid = (
         t.flatten(0, 1) for t in (stream.observed, stream.noise, stream.valid)
@@ -82,10 +83,13 @@ def encode(stream: Stream, trained: Trained, pair: Tensor) -> Factor:
         seen = valid[some]
         y = torch.where(seen, observed[some], 0.0).to(torch.float32)
         sd, gain = claimed(stream.sensor, stream.spread, stream.gain, y, noise[some].to(y))
+        context, q = contexts[geometry[some]], clear[some].to(y)
+        if same:
+            parts.append(trained.encoder(y, sd, gain, seen, context, q))
+            continue
         full = [torch.where(seen, t, 0.0) @ to_card for t in (y, sd, gain)]
         flags = (seen.to(y) @ to_card) > 0
-        context, q = contexts[geometry[some]], clear[some].to(y)
-        factor = trained.encoder(*full, flags, context, q)
+        factor: Factor = trained.encoder(*full, flags, context, q)
         parts.append(Factor(*(t[:, place] for t in factor)))
     if not parts:
         none = torch.zeros(0, len(place))
@@ -154,6 +158,7 @@ def refuse_repeated_acquisitions(problem: Problem) -> None:
 
 def _sides(layout: StateLayout, stream: Stream, order: KnotOrder, trained: Trained) -> FactorSides:
     """Factors of a stream on the columns of (x, c), in the order of the solve."""
+    factor = encode(stream, trained, order.pair)
     names = tuple(v.name for v in trained.card.variables)
     inputs = stream.operator.inputs
     for variable in trained.card.variables:
@@ -163,7 +168,6 @@ def _sides(layout: StateLayout, stream: Stream, order: KnotOrder, trained: Train
             f"model {trained.card.name!r} sees {', '.join(names)}; the operator reads "
             f"{', '.join(inputs)}"
         )
-    factor = encode(stream, trained, order.pair)
     by_input = torch.tensor([names.index(name) for name in inputs])
     rows = factor.rows.to(torch.float64)[..., by_input] / trained.prior_sd[by_input]
     mean = torch.tensor(
@@ -198,7 +202,7 @@ def _check_transform(layout: StateLayout, name: str, transform: str, model: str)
 
 
 def encoder_solution(
-    problem: Problem, trained: Mapping[str, Trained] | None = None
+    problem: Problem, trained: Mapping[str, Trained] | None = None, jump_passes: int = JUMP_PASSES
 ) -> tuple[Factorisation, Tensor]:
     """Exact solve with the encoders' factors in place of linearised ones.
 
@@ -206,6 +210,8 @@ def encoder_solution(
     ----------
     problem, trained
         As in :func:`encoder_factors`.
+    jump_passes : int
+        Further solves, each with the jump weights of the one before; from 0.
 
     Returns
     -------
@@ -220,7 +226,7 @@ def encoder_solution(
         shape = (problem.n_knots - 1, problem.n_pixels, len(steps.jumps))
         weights = torch.ones(shape, dtype=torch.float64)
         found = gaussian_solution(problem, factors, markov_prior(steps, weights))
-        for _ in range(JUMP_PASSES if len(steps.jumps) else 0):
+        for _ in range(jump_passes if len(steps.jumps) else 0):
             weights = jump_weights(steps, found.x)
             found = gaussian_solution(problem, factors, markov_prior(steps, weights))
     return found, weights
@@ -240,9 +246,10 @@ def encoder_start(
     -------
     x : Tensor, shape (K, P, m)
     c : Tensor, shape (P, n)
-        For :func:`physfuse.inference.iterate`.
+        For :func:`physfuse.inference.iterate`. Jumps have their plain Gaussian prior: further
+        solves bring the iteration no nearer to its end.
     """
-    found, _ = encoder_solution(problem, trained)
+    found, _ = encoder_solution(problem, trained, 0)
     return found.x, found.c
 
 

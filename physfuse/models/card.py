@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
+from torch import nn
 
 from physfuse.inference.state import Variable
 from physfuse.radiative.errors import CheckpointError, UnitError, unknown_name
@@ -137,9 +138,16 @@ class Card:
 
 @dataclass(frozen=True)
 class Trained:
-    """An encoder with its card."""
+    """An encoder with its card.
 
-    encoder: Encoder
+    Attributes
+    ----------
+    encoder : torch.nn.Module
+        :class:`Encoder`, or any module with its arguments that returns a :class:`Factor`.
+    card : Card
+    """
+
+    encoder: nn.Module
     card: Card
 
     @cached_property
