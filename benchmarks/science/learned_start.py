@@ -21,7 +21,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from benchmarks.science import own_prior
 from benchmarks.science.record import Record, parser
+from benchmarks.science.scores import NORMAL_95
 from physfuse.errors import PhysfuseWarning
 from physfuse.inference.gauss_newton import (
     Options,
@@ -37,6 +39,7 @@ from physfuse.inference.gauss_newton import (
 from physfuse.inference.initial import first_guess
 from physfuse.inference.moments import summarise
 from physfuse.inference.posterior import Posterior, posterior
+from physfuse.inference.sampling import draw_prior, observe
 from physfuse.models.assembly import (
     encode,
     encoder_factors,
@@ -56,6 +59,7 @@ from physfuse.run import (
 TRUSTING = 3  # first steps from the encoders' start that trust what is probably clear
 DAMPING = 3.0  # of the first of them; the present first guess needs 10
 SAME_COST = 0.5  # nat
+OWN_PRIOR_SEED = 1
 CLOSE = 0.1  # posterior standard deviations
 SHOWN = ("lai", "cab", "cw", "soil_moisture", "soil_brightness")
 
@@ -245,6 +249,11 @@ def main() -> None:
         )
         record.table("ways", "Against the physics branch iterated to 1e-4", found)
         record.table("variables", "learned-sim against the reference", variables(arm, reference))
+        record.table(
+            "own_prior",
+            "Truth from the model's own prior: 90 % coverage, RMSE in prior sd",
+            own_prior_rows(options.pixels // 2),
+        )
         record.table("per_acquisition", "Per acquisition", per_acquisition(problem))
         record.table("stages", "Stages of a batch [s]", stages(problem))
     record.write()
@@ -265,6 +274,35 @@ def variables(arm: Posterior, reference: Posterior) -> list[dict[str, Any]]:
                 "spread_ratio": (arm.covariance.xx[..., at, at].sqrt() / sd).median().item(),
             }
         )
+    return out
+
+
+def own_prior_rows(n_pixels: int) -> list[dict[str, Any]]:
+    """Coverage and error of both arms where nothing is misspecified, over knots and pixels."""
+    part = own_prior.Part(n_pixels, 30, 60, False, OWN_PRIOR_SEED)
+    run = own_prior.season(part)
+    problem = build_problem(run, slice(0, n_pixels))
+    generator = torch.Generator().manual_seed(part.seed)
+    layout = problem.layout
+    x, c = draw_prior(problem.transitions, layout.prior_sd_c(), n_pixels, generator)
+    problem = observe(problem, x, c, generator)
+    knot_day = torch.from_numpy(run.knot_days).to(torch.float64)
+    arms = {
+        "learned": learned_posterior(
+            problem, knot_day, run.plan.season_start, table=run.plan.table
+        ),
+        "physics": solve(run, problem).posterior,
+    }
+    out = []
+    for variable, at in zip(layout.varying, layout.component, strict=True):
+        row: dict[str, Any] = {"variable": variable.name}
+        for name, full in arms.items():
+            mean, variance = full.marginal([variable.name], knot_day)
+            off = mean[..., 0] - variable.prior_mean - x[..., at]
+            inside = off.abs() < NORMAL_95 * variance[..., 0].sqrt()
+            row[f"{name}_coverage"] = inside.to(torch.float64).mean().item()
+            row[f"{name}_rmse"] = off.square().mean().sqrt().item() / variable.prior_sd
+        out.append(row)
     return out
 
 

@@ -274,6 +274,9 @@ def learned_posterior(
     Returns
     -------
     Posterior
+        Never widened: encoders are fitted to the mean and covariance of what an acquisition tells,
+        not to the curvature at one optimum, and their intervals hold what they say
+        (``benchmarks/science/learned_start.py``).
     """
     found, weights = encoder_solution(problem, trained)
     layout = problem.layout
@@ -286,4 +289,5 @@ def learned_posterior(
         weights,
         season_start.to(torch.float64),
         table,
+        at_optimum=False,
     )
