@@ -1,6 +1,7 @@
 """Exceptions and warnings of the package, for users to catch or to silence."""
 
 from physfuse.radiative.errors import (
+    CheckpointError,
     CubeError,
     DomainError,
     FileFormatError,
@@ -8,11 +9,13 @@ from physfuse.radiative.errors import (
     OutputExistsError,
     PhysfuseError,
     PhysfuseWarning,
+    TrainingError,
     UnitError,
     UnknownNameError,
 )
 
 __all__ = [
+    "CheckpointError",
     "CubeError",
     "DomainError",
     "FileFormatError",
@@ -20,6 +23,7 @@ __all__ = [
     "OutputExistsError",
     "PhysfuseError",
     "PhysfuseWarning",
+    "TrainingError",
     "UnitError",
     "UnknownNameError",
 ]

@@ -63,8 +63,7 @@ def _thinned(optical: xr.Dataset) -> xr.Dataset:
     return thinned.isel(site=sites)
 
 
-@pytest.fixture(scope="module")
-def year() -> Year:
+def simulated_year() -> Year:
     """Draw the fields and what both sensors see of them."""
     season = simulate_fields(
         BATCH_PIXELS + BATCH_PIXELS // 4, seed=SEED, radar_orbits=(88, 37), cloudiness=0.45
@@ -77,6 +76,12 @@ def year() -> Year:
     run = plan_run(open_optical(optical), open_radar(radar), start=START, end=END)
     truth = season.truth["lai"].transpose("time", "site").sel(site=site)
     return Year(run, torch.from_numpy(truth.values).to(torch.float64))
+
+
+@pytest.fixture(scope="module")
+def year() -> Year:
+    """Batch of pixels through a year."""
+    return simulated_year()
 
 
 def _retrieve(run: Run, n_pixels: int) -> Retrieved:

@@ -302,6 +302,30 @@ def newton_step(
     )
 
 
+def gaussian_solution(
+    problem: Problem, factors: tuple[FactorSides, ...], prior: Prior
+) -> Factorisation:
+    """Posterior of the prior times given Gaussian factors, whatever made them.
+
+    Parameters
+    ----------
+    problem : Problem
+    factors : tuple of FactorSides
+        Of each stream, on the deviations (x, c) from the prior mean, float64.
+    prior : Prior
+
+    Returns
+    -------
+    Factorisation
+        Its solution are the deviations (x, c) themselves.
+    """
+    layout = problem.layout
+    none = prior.steps.a.new_zeros(problem.n_knots, problem.n_pixels, layout.n_varying)
+    precision = torch.diag(layout.prior_sd_c().to(none) ** -2)
+    own = torch.nn.functional.pad(precision, (0, 1)).expand(problem.n_pixels, -1, -1)
+    return eliminate(_knots(factors, prior, none, none, layout.n_constant), own)
+
+
 def _knots(
     factors: tuple[FactorSides, ...],
     prior: Prior,

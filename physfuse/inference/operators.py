@@ -130,6 +130,10 @@ class OpticalOperator:
     ----------
     centre_nm : list of float
         Mean wavelength of each channel. [nm]
+    platform : str
+        Of the quadrature.
+    angles : Tensor, shape (G, 3)
+        tts, tto, psi. [degree]
     """
 
     inputs: tuple[str, ...] = OPTICAL_INPUTS
@@ -146,6 +150,8 @@ class OpticalOperator:
     ) -> None:
         dtype, device = quadrature.weight.dtype, quadrature.weight.device
         self.channels = quadrature.bands
+        self.platform = quadrature.platform
+        self.angles = torch.stack([tts, tto, psi], -1)
         self.hspot, self.ant = hspot, ant
         self._leaf = leaf_spectra(quadrature.wavelength_nm, dtype=dtype, device=device)
         self._soil = soil_spectra(quadrature.wavelength_nm, dtype=dtype, device=device)
@@ -271,6 +277,11 @@ class RadarOperator:
     frequency_ghz : float
         Radar frequency. [GHz]
 
+    Attributes
+    ----------
+    angles : Tensor, shape (G, 1)
+        Incidence angle. [degree]
+
     Raises
     ------
     UnknownNameError
@@ -290,6 +301,7 @@ class RadarOperator:
         frequency_ghz: float = 5.405,
     ) -> None:
         self.channels = polarizations
+        self.angles = incidence_angle[:, None]
         self._angle = incidence_angle
         self._soil = bare_soil_model(bare_soil)
         self._frequency = frequency_ghz

@@ -46,6 +46,9 @@ class Posterior:
         First day of every season. [day]
     table : tuple of Variable
         Rows of which those that no sensor saw keep their prior.
+    at_optimum : bool
+        Whether it is the Gaussian at an optimum, narrower than the posterior, which the factors of
+        :mod:`physfuse.inference.spread` correct. Where not, nothing is ever widened.
     """
 
     layout: StateLayout
@@ -56,6 +59,7 @@ class Posterior:
     weights: Float[Tensor, "steps pixels jumps"]
     season_start: Float[Tensor, " seasons"]
     table: tuple[Variable, ...] = STATE_TABLE
+    at_optimum: bool = True
 
     def season(self, day: Float[Tensor, " days"]) -> Int[Tensor, " days"]:
         """Season of each day."""
@@ -102,7 +106,7 @@ class Posterior:
         parts = [self._joint_season(names, day[season == s], int(s)) for s in season.unique()]
         order = torch.argsort(torch.cat([(season == s).nonzero()[:, 0] for s in season.unique()]))
         mean, covariance = (torch.cat([p[i] for p in parts])[order] for i in (0, 1))
-        if widened:
+        if widened and self.at_optimum:
             prior = covariance.new_tensor([self.row(name).prior_sd ** 2 for name in names])
             share = covariance.diagonal(dim1=-2, dim2=-1) / prior
             factor = widening(list(names), share)

@@ -1,4 +1,54 @@
 """Learned parts: encoders, residuals, noise, priors, model cards and shipped weights.
 
-The layer above :mod:`physfuse.inference`. It holds no model yet: the physics branch needs none.
+Thin modules for a scientist's own training loop, each usable beside any forward model of
+:mod:`physfuse.radiative`. The three places where a network may act on physics are the prior mean
+(:class:`PriorNet`), a bounded residual orthogonal to what the state explains
+(:class:`ResidualNet`) and the noise (:class:`NoiseNet`). :class:`Encoder` stands in for a
+linearised operator, :class:`SeasonNet` for the whole inference.
 """
+
+from __future__ import annotations
+
+from .assembly import (
+    encoder_factors,
+    encoder_start,
+    learned_posterior,
+    shipped_encoders,
+)
+from .card import Card, Trained, load_trained, save_trained
+from .encoder import Encoder, whitened
+from .factor import Factor, log_posterior, posterior_moments, refuse_repeats
+from .network import cosines, perceptron
+from .noise import NoiseNet
+from .prior import PriorNet, PriorShift, season_harmonics
+from .residual import ResidualNet, degrees_of_freedom, explained_projector
+from .season import SeasonNet, SeasonPosterior, season_log_density
+
+__all__ = [
+    "Card",
+    "Encoder",
+    "Factor",
+    "NoiseNet",
+    "PriorNet",
+    "PriorShift",
+    "ResidualNet",
+    "SeasonNet",
+    "SeasonPosterior",
+    "Trained",
+    "cosines",
+    "degrees_of_freedom",
+    "encoder_factors",
+    "encoder_start",
+    "explained_projector",
+    "learned_posterior",
+    "load_trained",
+    "log_posterior",
+    "perceptron",
+    "posterior_moments",
+    "refuse_repeats",
+    "save_trained",
+    "season_harmonics",
+    "season_log_density",
+    "shipped_encoders",
+    "whitened",
+]

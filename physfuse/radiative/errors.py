@@ -42,6 +42,14 @@ class OutputExistsError(PhysfuseError, FileExistsError):
     """The output file exists and ``overwrite`` was not asked for."""
 
 
+class TrainingError(PhysfuseError, ArithmeticError):
+    """A training that went astray: a loss that is not finite."""
+
+
+class CheckpointError(PhysfuseError, ValueError):
+    """Weights, a card or a checkpoint that cannot be used: damaged, or made for something else."""
+
+
 class PhysfuseWarning(UserWarning):
     """Base class of every warning of physfuse: silence it with one filter."""
 

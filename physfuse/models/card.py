@@ -1,0 +1,287 @@
+"""Model cards: what trained weights demand and claim, checked whenever they are loaded.
+
+A card is a JSON file in ``physfuse/models/cards`` (or anywhere) beside which, in ``../weights`` or
+in its own folder, lie its weights as safetensors. Nothing is unpickled.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import nn
+
+from physfuse.inference.state import Variable
+from physfuse.radiative.errors import CheckpointError, UnitError, unknown_name
+
+from .encoder import Encoder
+
+FORMAT = 1
+SHIPPED = ("optical-encoder", "radar-encoder")
+"""Names of the encoders that come with the package."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A variable of the local state as it was in training.
+
+    Attributes
+    ----------
+    name : str
+    transform : str
+        Of the state table, as text.
+    prior_mean, prior_sd : float
+        By which the state is whitened, unconstrained.
+    """
+
+    name: str
+    transform: str
+    prior_mean: float
+    prior_sd: float
+
+
+@dataclass(frozen=True)
+class Card:
+    """What an encoder demands, what it was trained on, how well it does.
+
+    Attributes
+    ----------
+    name, description : str
+    sensor : {"optical", "radar"}
+    platforms, channels : tuple of str
+    unit : str
+        Of the channels, UDUNITS text.
+    variables : tuple of Seen
+    architecture : dict
+        Arguments of :class:`Encoder`.
+    domain : dict
+        Ranges of angles and noise seen in training.
+    training : dict
+        Data, schedule, seed, commit.
+    command : str
+        Reproduces the weights.
+    scores : dict
+    limits : tuple of str
+    licence : str
+    weights : str
+        Name of the weights file.
+    sha256 : str
+        Of the weights file.
+    format : int
+    """
+
+    name: str
+    description: str
+    sensor: str
+    platforms: tuple[str, ...]
+    channels: tuple[str, ...]
+    unit: str
+    variables: tuple[Seen, ...]
+    architecture: dict[str, Any]
+    domain: dict[str, Any]
+    training: dict[str, Any]
+    command: str
+    scores: dict[str, Any]
+    limits: tuple[str, ...]
+    licence: str
+    weights: str
+    sha256: str
+    format: int = FORMAT
+
+    def check(
+        self,
+        *,
+        sensor: str | None = None,
+        platform: str | None = None,
+        channels: Sequence[str] = (),
+        unit: str | None = None,
+    ) -> None:
+        """Raise if the encoder cannot take such acquisitions.
+
+        Parameters
+        ----------
+        sensor, platform, unit : str, optional
+        channels : sequence of str
+            Any subset of the card's.
+
+        Raises
+        ------
+        UnknownNameError
+            Another sensor, platform or channel.
+        UnitError
+            Another unit.
+        """
+        of = f"of model {self.name!r}"
+        if sensor is not None and sensor != self.sensor:
+            raise unknown_name(f"sensor {of}", sensor, (self.sensor,))
+        if platform is not None and platform not in self.platforms:
+            raise unknown_name(f"platform {of}", platform, self.platforms)
+        for channel in channels:
+            if channel not in self.channels:
+                raise unknown_name(f"channel {of}", channel, self.channels)
+        if unit is not None and unit != self.unit:
+            raise UnitError(
+                f"model {self.name!r} takes its channels in {self.unit!r}, not in {unit!r}: "
+                "convert them first"
+            )
+
+
+@dataclass(frozen=True)
+class Trained:
+    """An encoder with its card.
+
+    Attributes
+    ----------
+    encoder : torch.nn.Module
+        :class:`Encoder`, or any module with its arguments that returns a :class:`Factor`.
+    card : Card
+    """
+
+    encoder: nn.Module
+    card: Card
+
+    @cached_property
+    def prior_mean(self) -> torch.Tensor:
+        """Of the variables, by which the state is whitened, float64, shape (V,)."""
+        return torch.tensor([v.prior_mean for v in self.card.variables], dtype=torch.float64)
+
+    @cached_property
+    def prior_sd(self) -> torch.Tensor:
+        """The same for the standard deviations."""
+        return torch.tensor([v.prior_sd for v in self.card.variables], dtype=torch.float64)
+
+
+def seen(row: Variable) -> Seen:
+    """What a card keeps of a row of the state table."""
+    return Seen(row.name, repr(row.transform), row.prior_mean, row.prior_sd)
+
+
+def build_encoder(card: Card) -> Encoder:
+    """Encoder of the card's architecture, its weights not set yet.
+
+    Raises
+    ------
+    CheckpointError
+        The architecture does not make sense.
+    """
+    names = [v.name for v in card.variables]
+    generator = torch.Generator().manual_seed(0)
+    try:
+        return Encoder(card.channels, names, generator=generator, **card.architecture)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise CheckpointError(
+            f"the architecture in the card of model {card.name!r} cannot be built: {error}"
+        ) from error
+
+
+def save_trained(encoder: Encoder, card: Card, folder: Path) -> Card:
+    """Write weights and card: ``cards/<name>.json`` and ``weights/<name>.safetensors``.
+
+    Parameters
+    ----------
+    encoder : Encoder
+    card : Card
+        ``weights`` and ``sha256`` are filled in.
+    folder : Path
+        In which the two folders stand; made where missing.
+
+    Returns
+    -------
+    Card
+        As written.
+    """
+    data = save({k: v.detach().contiguous() for k, v in encoder.state_dict().items()})
+    weights = f"{card.name}.safetensors"
+    digest = hashlib.sha256(data).hexdigest()
+    card = dataclasses.replace(card, weights=weights, sha256=digest)
+    for name in ("cards", "weights"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    (folder / "weights" / weights).write_bytes(data)
+    text = json.dumps(dataclasses.asdict(card), indent=1, ensure_ascii=False)
+    (folder / "cards" / f"{card.name}.json").write_text(text + "\n", encoding="utf-8")
+    return card
+
+
+def load_trained(which: str | Path) -> Trained:
+    """Encoder and card, everything checked.
+
+    Parameters
+    ----------
+    which : str or Path
+        One of :data:`SHIPPED`, or the path of a card.
+
+    Returns
+    -------
+    Trained
+        In evaluation mode, without gradients.
+
+    Raises
+    ------
+    UnknownNameError
+        A name that is not shipped and not a path to a ``.json`` file.
+    CheckpointError
+        A card that cannot be read, or weights that are missing, were changed or do not fit.
+    """
+    text = str(which)
+    if text.endswith(".json"):
+        return _load(Path(text))
+    if text not in SHIPPED:
+        raise unknown_name("trained model (or path of a card, *.json)", text, SHIPPED)
+    with as_file(files("physfuse.models")) as folder:
+        return _load(folder / "cards" / f"{text}.json")
+
+
+def _load(path: Path) -> Trained:
+    card = _read_card(path)
+    places = (path.parent / card.weights, path.parent.parent / "weights" / card.weights)
+    found = next((place for place in places if place.is_file()), None)
+    if found is None:
+        raise CheckpointError(f"the weights of {path} are missing: looked for {places[1]}")
+    data = found.read_bytes()
+    digest = hashlib.sha256(data).hexdigest()
+    if digest != card.sha256:
+        raise CheckpointError(
+            f"{found} is not what its card {path.name} describes: SHA-256 {digest[:12]}..., the "
+            f"card says {card.sha256[:12]}...; install the package again, or reproduce the "
+            f"weights with: {card.command}"
+        )
+    encoder = build_encoder(card)
+    try:
+        encoder.load_state_dict(load(data))
+    except (SafetensorError, RuntimeError) as error:
+        raise CheckpointError(f"{found} does not fit the card {path}: {error}") from error
+    if not all(bool(t.isfinite().all()) for t in encoder.state_dict().values()):
+        raise CheckpointError(f"{found} holds values that are not finite")
+    return Trained(encoder.eval().requires_grad_(False), card)
+
+
+def _read_card(path: Path) -> Card:
+    """Card of a file, its fields checked."""
+    try:
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        version = kept.get("format")
+        if version != FORMAT:
+            raise CheckpointError(
+                f"the card {path} has format {version!r}, this version reads {FORMAT}"
+            )
+        for name in ("platforms", "channels", "limits"):
+            kept[name] = tuple(kept[name])
+        kept["variables"] = tuple(Seen(**v) for v in kept["variables"])
+        card = Card(**kept)
+        if Path(card.weights).name != card.weights:
+            raise CheckpointError(f"the card {path} names weights outside of its folder")
+    except CheckpointError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{path} cannot be read as a model card: {error}") from error
+    return card
