@@ -19,7 +19,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from benchmarks.science.scores import NORMAL_95
 from torch import Tensor
 
 from benchmarks.science import own_prior
@@ -55,6 +54,7 @@ from physfuse.run import (
     solve,
     trust_clear,
 )
+from physfuse.scores import NORMAL_95
 
 TRUSTING = 3  # first steps from the encoders' start that trust what is probably clear
 DAMPING = 3.0  # of the first of them; the present first guess needs 10
