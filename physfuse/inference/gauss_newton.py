@@ -197,7 +197,8 @@ def linearise(problem: Problem, stream: Stream, x: Tensor, c: Tensor) -> Linear:
     channel = channel.view(shape)
     if bool((stream.offset >= 0).any()):
         has_offset = stream.offset >= 0
-        channel = channel + torch.gather(local, -1, stream.offset.clamp(min=0)) * has_offset
+        offset = torch.gather(local + mean, -1, stream.offset.clamp(min=0))
+        channel = channel + offset * has_offset
     return Linear(channel, jacobian.view(*shape, n_inputs))
 
 
