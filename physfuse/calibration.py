@@ -575,7 +575,7 @@ def _warn(found: Fit, scalars: Sequence[Scalar]) -> None:
         _tell(f"the calibration cannot tell apart: {text}")
     group = weak(found.covariance)
     if group and not pairs:
-        _tell(f"the calibration knows only a combination of {', '.join(names[i] for i in group)}")
+        _tell(f"the calibration cannot tell apart as a group: {', '.join(names[i] for i in group)}")
     alone = uninformed(found.covariance, scalars)
     if alone:
         text = ", ".join(names[i] for i in alone)

@@ -4,7 +4,9 @@ Every target of ``withheld_targets.csv`` is predicted from a series of its point
 date within half a gap of it is hidden, and compared with linear interpolation on the same targets.
 The LAI retrieved from the complete series is compared with the one measured in the field.
 
-The list is for judging, never for choosing: ``--development`` makes other targets.
+The list is for judging, never for choosing: ``--development`` makes other targets. With ``--model
+physics-calibrated`` what all points share is calibrated once on series from which everything that
+is withheld for any target is hidden.
 """
 
 from __future__ import annotations
@@ -29,14 +31,16 @@ from benchmarks.science.scores import (
     summary,
     widened,
 )
-from physfuse import retrieve
+from physfuse import calibrate, retrieve
 
 CLEAR = 0.5
 MEASUREMENT_ERROR = 0.2  # of the measured LAI
 DEVELOPMENT_SEED = 77
 
 
-def field_lai(cube: xr.Dataset, folder: Path, processes: int) -> tuple[SplitNormal, np.ndarray]:
+def field_lai(
+    cube: xr.Dataset, folder: Path, processes: int, options: dict[str, Any]
+) -> tuple[SplitNormal, np.ndarray]:
     """Retrieved and measured LAI at every field measurement.
 
     Parameters
@@ -46,6 +50,8 @@ def field_lai(cube: xr.Dataset, folder: Path, processes: int) -> tuple[SplitNorm
     folder : Path
         With ``field_lai.csv``.
     processes : int
+    options : dict
+        Model and calibration, for :func:`physfuse.retrieve`.
 
     Returns
     -------
@@ -57,7 +63,8 @@ def field_lai(cube: xr.Dataset, folder: Path, processes: int) -> tuple[SplitNorm
         rows = list(csv.DictReader(file))
     sites = cube["site"].values.astype(str).tolist()
     parts = np.array_split(np.arange(len(sites)), max(processes, 1))
-    found = spread(_lai, [cube.isel(site=part) for part in parts], processes)
+    jobs = [(cube.isel(site=part), options) for part in parts]
+    found = spread(_lai, jobs, processes)
     daily = xr.concat(found, "site", data_vars="minimal", coords="minimal", compat="override")
     day = np.array([np.datetime64(row["date"], "D") for row in rows])
     time = daily["time"].values.astype("datetime64[D]")
@@ -70,9 +77,10 @@ def field_lai(cube: xr.Dataset, folder: Path, processes: int) -> tuple[SplitNorm
     return split_normal(*values), np.array([float(row["lai"]) for row in rows])
 
 
-def _lai(cube: xr.Dataset) -> xr.Dataset:
+def _lai(job: tuple[xr.Dataset, dict[str, Any]]) -> xr.Dataset:
     """Daily LAI of some points."""
-    return retrieve(optical=cube, variables=["lai"], quiet=True).load()
+    cube, options = job
+    return retrieve(optical=cube, variables=["lai"], quiet=True, **options).load()
 
 
 def lai_rows(predicted: SplitNormal, measured: np.ndarray) -> list[dict[str, Any]]:
@@ -103,6 +111,10 @@ def main() -> None:
         action="store_true",
         help="other targets than the withheld list's, one for each point and gap; no field LAI",
     )
+    arguments.add_argument(
+        "--model", default="physics", help="physics (the default) or physics-calibrated"
+    )
+    arguments.add_argument("--sample", type=int, default=128, help="points calibrated on (128)")
     options = arguments.parse_args()
     folder = data_folder() / "spain_crops_2018"
     record = Record("Spain: withheld dates, field LAI", options)
@@ -115,7 +127,16 @@ def main() -> None:
         )
     bands = cube["band"].values.tolist()
     linear = wh.linear_baseline(cube, targets, CLEAR)
-    predicted = wh.predict_targets(cube, targets, processes=options.processes)
+    extra: dict[str, Any] = {}
+    if options.model == "physics-calibrated":
+        seen = wh.hide_all(cube, targets)
+        found = calibrate(optical=seen, sample=options.sample, quiet=True)
+        record.table("calibration", "calibrated scalars", found.rows())
+        record.value("converged", found.converged, "calibration converged")
+        extra["calibration"] = found
+    predicted = wh.predict_targets(
+        cube, targets, processes=options.processes, model=options.model, **extra
+    )
     truth = wh.observed(cube, targets)
     rows = wh.score_by_gap(predicted, linear, truth, targets, [t.site for t in targets], bands)
     keys = ("gap", "channel", "n", "rmse", "linear_rmse", "difference")
@@ -146,8 +167,10 @@ def main() -> None:
     record.table("rank_bars", "rank histograms (flat is honest)", shown)
     record.numbers["rank_histograms"] = ranks
     if not options.development:
-        found, measured = field_lai(cube, folder, options.processes)
-        record.table("field_lai", "LAI against the field", lai_rows(found, measured))
+        lai, measured = field_lai(
+            cube, folder, options.processes, {"model": options.model, **extra}
+        )
+        record.table("field_lai", "LAI against the field", lai_rows(lai, measured))
     record.write()
 
 

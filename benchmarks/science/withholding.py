@@ -124,6 +124,33 @@ def pack(cube: xr.Dataset, targets: Sequence[Target]) -> xr.Dataset:
     return out
 
 
+def hide_all(cube: xr.Dataset, targets: Sequence[Target]) -> xr.Dataset:
+    """Cube in which everything withheld for any target of a point is hidden.
+
+    Parameters
+    ----------
+    cube : Dataset
+        Points: dims (time, band, site).
+    targets : sequence of Target
+
+    Returns
+    -------
+    Dataset
+        What a calibration may see: ``reflectance`` NaN and ``clear`` 0 on withheld dates.
+    """
+    sites = cube["site"].values.astype(str).tolist()
+    away = np.zeros((cube.sizes["time"], len(sites)), dtype=bool)
+    for target in targets:
+        away[:, sites.index(target.site)] |= hidden(cube, target)
+    mask = xr.DataArray(away, dims=("time", "site"))
+    out = cube.copy(deep=True)
+    for name, value in (("reflectance", np.nan), ("clear", 0.0)):
+        order = cube[name].dims
+        kept = cube[name].where(~mask, value).transpose(*order).astype(cube[name].dtype)
+        out[name] = cube[name].variable._replace(data=kept.values)
+    return out
+
+
 class Job(NamedTuple):
     """Targets to be predicted in one retrieval."""
 

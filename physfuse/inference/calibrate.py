@@ -47,6 +47,7 @@ Part = TypeVar("Part")
 
 ROUNDS = 2  # searches, each with weights found where the one before ended
 HIGHEST_WEIGHT = 1.5
+NO_INFORMATION = 1e-12  # variance of a score that is rounding
 BATCH_PIXELS = 64  # solved and scored at once
 
 
@@ -278,7 +279,10 @@ class _Search:
             response.append(mean / self.options.probe)
             if self.progress is not None:
                 self.progress()
-        return (torch.stack(response) / here.other.var(0)).clamp(0.0, HIGHEST_WEIGHT)
+        variance = here.other.var(0)
+        informed = variance > NO_INFORMATION
+        ratio = torch.stack(response) / torch.where(informed, variance, 1.0)
+        return torch.where(informed, ratio.clamp(0.0, HIGHEST_WEIGHT), 0.0)
 
     def pull(self, here: _Point, weight: Tensor) -> Tensor:
         """Left side of the equation, by t."""
@@ -334,7 +338,7 @@ def weak_direction(
     value, vector = torch.linalg.eigh(covariance / sd / sd[:, None])
     if float(value[-1]) < limit * float(value[0]):
         return ()
-    return tuple(int(i) for i in (vector[:, 0] ** 2 > 0.1).nonzero()[:, 0])
+    return tuple(int(i) for i in (vector[:, -1] ** 2 > 0.1).nonzero()[:, 0])
 
 
 def uninformed(
