@@ -37,6 +37,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from physfuse.radiative.errors import DomainError
+
 from .gauss_newton import Problem, Solution, collect
 from .marginal import Shared, resolve, scores
 from .sampling import draw_prior, observe
@@ -161,6 +163,11 @@ def fit(
     Returns
     -------
     Fit
+
+    Raises
+    ------
+    DomainError
+        If scores are not finite.
     """
     search = _Search(shared, solve, options, progress, each)
     here = search.first()
@@ -226,7 +233,14 @@ class _Search:
             return scores(problem.take(at), shared.interval, solution.take(at), shared.scalars)
 
         parts = list(self.each(work, torch.arange(problem.n_pixels).split(BATCH_PIXELS)))
-        return torch.cat(parts) * self.scale
+        found = torch.cat(parts) * self.scale
+        if not bool(torch.isfinite(found).all()):
+            lost = int((~torch.isfinite(found).all(-1)).sum())
+            raise DomainError(
+                f"the calibration met scores that are not finite in {lost} of {len(found)} pixels; "
+                "look for extreme values in the cubes or take another seed"
+            )
+        return found
 
     def _again(self, problem: Problem, near: Solution, old: Problem) -> Solution:
         def work(at: Tensor) -> tuple[Tensor, Solution]:
