@@ -1,7 +1,7 @@
 """Daily biophysical variables of crops, with uncertainty, from optical and radar images.
 
-The verbs of the command line are functions here: :func:`retrieve`, :func:`simulate`,
-:func:`evaluate`, :func:`demo`, :func:`info`. Cubes are opened and checked with
+The verbs of the command line are functions here: :func:`retrieve`, :func:`calibrate`,
+:func:`simulate`, :func:`evaluate`, :func:`demo`, :func:`info`. Cubes are opened and checked with
 :func:`open_optical` and :func:`open_radar`; the forward models live in :mod:`physfuse.radiative`.
 Names are loaded when they are first used (PEP 562), so that ``import physfuse`` costs nothing.
 """
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from physfuse import errors
     from physfuse._version import __version__
+    from physfuse.calibration import Calibration, calibrate, load_calibration
     from physfuse.cube import open_optical, open_radar
     from physfuse.demonstration import demo
     from physfuse.errors import PhysfuseError, PhysfuseWarning
@@ -23,13 +24,16 @@ if TYPE_CHECKING:
     from physfuse.summary import info
 
 __all__ = [
+    "Calibration",
     "PhysfuseError",
     "PhysfuseWarning",
     "__version__",
+    "calibrate",
     "demo",
     "errors",
     "evaluate",
     "info",
+    "load_calibration",
     "open_optical",
     "open_radar",
     "retrieve",
@@ -38,12 +42,15 @@ __all__ = [
 ]
 
 _HOME = {
+    "Calibration": "calibration",
     "PhysfuseError": "errors",
     "PhysfuseWarning": "errors",
     "__version__": "_version",
+    "calibrate": "calibration",
     "demo": "demonstration",
     "evaluate": "evaluation",
     "info": "summary",
+    "load_calibration": "calibration",
     "open_optical": "cube",
     "open_radar": "cube",
     "retrieve": "retrieval",

@@ -1,4 +1,4 @@
-"""The command line: ``physfuse retrieve | simulate | evaluate | demo | info``."""
+"""The command line: ``physfuse retrieve | calibrate | simulate | evaluate | demo | info``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TextIO
 
 from physfuse._version import __version__
 
-_PLANNED_MODELS = ("physics-calibrated", "learned-sim", "learned", "hybrid")
+_PLANNED_MODELS = ("learned-sim", "learned", "hybrid")
 
 _DESCRIPTION = """\
 Daily biophysical variables of crops at 10 m, with uncertainty, from Sentinel-2 and Sentinel-1."""
@@ -32,6 +32,17 @@ examples:
   physfuse retrieve --optical s2a.nc s2b.nc --variables lai,cab,fapar --out daily.nc
   physfuse retrieve --radar radar.nc --place 50.7,4.6 --start 2021-03-01 --out daily.nc
   physfuse retrieve --optical kept.nc --predict withheld.nc --predict-out seen.nc --out daily.nc"""
+
+_CALIBRATE = """\
+Calibrate what all pixels share on a sample of them: water cloud coefficients, roughness, orbit
+offsets, noise, misfit, time scales. What the data do not say stays at the state table's value. The
+JSON file holds values, 90 % intervals and correlations, for retrieve --calibration."""
+
+_CALIBRATE_EXAMPLES = """\
+examples:
+  physfuse calibrate --optical optical.nc --radar radar.nc --out calibration.json
+  physfuse retrieve --optical optical.nc --radar radar.nc --model physics-calibrated \\
+      --calibration calibration.json --out daily.nc"""
 
 _SIMULATE = """\
 Simulate a season over fields as both sensors see it, with the truth beside it: optical.nc,
@@ -157,6 +168,7 @@ def _parser() -> argparse.ArgumentParser:
         return made
 
     _add_retrieve(verb("retrieve", _RETRIEVE, _RETRIEVE_EXAMPLES, _retrieve))
+    _add_calibrate(verb("calibrate", _CALIBRATE, _CALIBRATE_EXAMPLES, _calibrate))
     _add_simulate(verb("simulate", _SIMULATE, _SIMULATE_EXAMPLES, _simulate))
     _add_evaluate(verb("evaluate", _EVALUATE, _EVALUATE_EXAMPLES, _evaluate))
     demo = verb("demo", _DEMO, "", _demo)
@@ -178,7 +190,19 @@ def _add_retrieve(parser: argparse.ArgumentParser) -> None:
     add("--optical", nargs="+", action="extend", metavar="FILE", help="one or several cubes")
     add("--radar", nargs="+", action="extend", metavar="FILE", help="one or several cubes")
     add("--out", required=True, metavar="FILE", help="output, NetCDF")
-    add("--model", default="physics", metavar="NAME", help="physics (the default)")
+    add(
+        "--model",
+        default="physics",
+        metavar="NAME",
+        help="physics (the default) or physics-calibrated",
+    )
+    add(
+        "--calibration",
+        metavar="FILE",
+        help="from physfuse calibrate; without it physics-calibrated calibrates on this run's "
+        "pixels first",
+    )
+    _add_physics(parser)
     add("--start", metavar="DATE", help="first day, YYYY-MM-DD (first observation)")
     add("--end", metavar="DATE", help="last day, YYYY-MM-DD (last observation)")
     add(
@@ -187,6 +211,18 @@ def _add_retrieve(parser: argparse.ArgumentParser) -> None:
         metavar="A,B,...",
         help="what is written, separated by commas (all); `physfuse info` lists the state",
     )
+    add(
+        "--predict",
+        metavar="CUBE",
+        help="predict what a sensor would have seen at the times, bands and geometry of CUBE; "
+        "its values are never read",
+    )
+    add("--predict-out", metavar="FILE", help="where the prediction goes")
+    _add_output(parser)
+
+
+def _add_physics(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
     add(
         "--season",
         default="11-01",
@@ -207,13 +243,15 @@ def _add_retrieve(parser: argparse.ArgumentParser) -> None:
         "with radar of VV alone dubois_1995, iem_baghdadi too",
     )
     add("--seed", type=int, default=0, metavar="N", help="seed of what is drawn (0)")
-    add(
-        "--predict",
-        metavar="CUBE",
-        help="predict what a sensor would have seen at the times, bands and geometry of CUBE; "
-        "its values are never read",
-    )
-    add("--predict-out", metavar="FILE", help="where the prediction goes")
+
+
+def _add_calibrate(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--optical", nargs="+", action="extend", metavar="FILE", help="one or several cubes")
+    add("--radar", nargs="+", action="extend", metavar="FILE", help="one or several cubes")
+    add("--out", required=True, metavar="FILE", help="output, JSON")
+    add("--sample", type=int, default=128, metavar="N", help="pixels, taken at random (128)")
+    _add_physics(parser)
     _add_output(parser)
 
 
@@ -338,6 +376,7 @@ def _retrieve(arguments: argparse.Namespace) -> None:
         optical=arguments.optical,
         radar=arguments.radar,
         model=arguments.model,
+        calibration=arguments.calibration,
         out=arguments.out,
         start=arguments.start,
         end=arguments.end,
@@ -351,6 +390,27 @@ def _retrieve(arguments: argparse.Namespace) -> None:
         bare_soil=arguments.bare_soil,
         seed=arguments.seed,
     )
+
+
+def _calibrate(arguments: argparse.Namespace) -> None:
+    from physfuse.calibration import calibrate
+    from physfuse.errors import CubeError
+
+    if not (arguments.optical or arguments.radar):
+        raise CubeError("no cube given; name one with --optical, --radar or both")
+    found = calibrate(
+        arguments.optical,
+        arguments.radar,
+        out=arguments.out,
+        sample=arguments.sample,
+        seed=arguments.seed,
+        season=arguments.season,
+        place=arguments.place,
+        bare_soil=arguments.bare_soil,
+        overwrite=arguments.overwrite,
+        quiet=arguments.quiet,
+    )
+    sys.stdout.write(found.table_text() + f"{arguments.out}\n")
 
 
 def _simulate(arguments: argparse.Namespace) -> None:

@@ -166,7 +166,8 @@ def _unseen_rows(run: Run, target: OpticalCube | RadarCube) -> list[Variable]:
         rows = [radar_misfit(p) for p in target.polarizations]
         orbits = dict.fromkeys(target.orbit or ())
         rows += [orbit_offset(o, p) for o in orbits for p in target.polarizations]
-    return [row for row in rows if layout.variable(row.name) is None]
+    changes = run.plan.changes
+    return [changes.row(row) for row in rows if layout.variable(row.name) is None]
 
 
 def _channels(
@@ -257,7 +258,8 @@ def _predict_optical(
             ant=fixed_value(run.plan, "ant"),
         )
         centre, variance = _channels(posterior, operator, [misfits], optical_gain, day)
-        sd = optical_spread(centre.clamp(min=0), torch.zeros_like(centre))
+        spread = run.plan.changes.spread("optical", optical_spread)
+        sd = spread(centre.clamp(min=0), torch.zeros_like(centre))
         noise = carried(known, day)
         centre = centre + sd * noise.mean
         sd = sd * torch.sqrt(1 - noise.explained)
@@ -290,7 +292,8 @@ def _predict_radar(
         shape = centre.shape
         at = looks[t].T if looks.ndim == 3 else np.broadcast_to(looks, shape)
         n_looks = torch.from_numpy(np.array(at, order="C")).to(centre).expand(shape)
-        draws = _draws(centre, variance, radar_spread(centre, n_looks), generator)
+        spread = run.plan.changes.spread("radar", radar_spread)
+        draws = _draws(centre, variance, spread(centre, n_looks), generator)
         seen = draws + speckle_bias_db(n_looks)
         parts.append(_quantiles("backscatter", 10 ** (centre / 10), 10 ** (seen / 10)))
     return _stack(parts)

@@ -13,6 +13,13 @@ import torch
 import xarray as xr
 from torch import Tensor
 
+from physfuse.calibration import (
+    SAMPLE,
+    Calibration,
+    calibrate_cubes,
+    load_calibration,
+    sensors_of,
+)
 from physfuse.cube import (
     OpticalCube,
     OpticalGeometry,
@@ -37,16 +44,18 @@ from physfuse.derived import (
 from physfuse.inference.gauss_newton import Problem, Status
 from physfuse.inference.moments import Summary, summarise
 from physfuse.inference.posterior import Posterior, sensor_shares
+from physfuse.inference.scalars import NO_CHANGES
 from physfuse.inference.state import STATE_TABLE, Constant, Fixed, Variable
 from physfuse.output import DailyWriter, check_output_path, input_attributes
 from physfuse.prediction import Predictor, open_target
 from physfuse.progress import progress_bar
-from physfuse.radiative.errors import PhysfuseWarning, unknown_name
+from physfuse.radiative.errors import DomainError, PhysfuseWarning, unknown_name
 from physfuse.run import Run, Solved, build_problem, observed_on, plan_run, solve
 from physfuse.variables import SPREADS, QualityFlag, check_variables
 from physfuse.workers import in_order
 
-MODELS = ("physics",)
+MODELS = ("physics", "physics-calibrated")
+FITTED_MODELS = ("physics-calibrated",)  # which look at more than the pixel they retrieve
 BATCH_PIXELS = 400
 BATCH_KNOTS = 60_000  # pixels times knots: about 10 kB of covariances for each
 CHUNK_DAYS = 32
@@ -60,6 +69,7 @@ def retrieve(
     radar: Source | Sequence[Source] | None = None,
     *,
     model: str = "physics",
+    calibration: Calibration | str | Path | None = None,
     out: str | Path | None = None,
     start: str | None = None,
     end: str | None = None,
@@ -81,8 +91,11 @@ def retrieve(
     ----------
     optical, radar : path, Dataset, sequence of these, or None
         Cubes by the input contract, or raw openEO files; at least one of the two.
-    model : {"physics"}
-        Which arm infers.
+    model : {"physics", "physics-calibrated"}
+        Which arm infers: the state table as it is, or with what all pixels share calibrated.
+    calibration : Calibration or path, optional
+        From :func:`physfuse.calibrate`, for "physics-calibrated"; without it the run is calibrated
+        on its own pixels first. Either way the output's attributes hold it.
     out : path, optional
         NetCDF file to write; without it the result is built in memory.
     start, end : str, optional
@@ -127,7 +140,13 @@ def retrieve(
     if (predict is None) != (predict_out is None):
         missing = "predict_out" if predict_out is None else "predict"
         raise ValueError(f"predict and predict_out go together: {missing} is missing")
+    if calibration is not None and model != "physics-calibrated":
+        raise DomainError(
+            f"model {model!r} takes no calibration; the one that does is 'physics-calibrated'"
+        )
     names = chosen_variables(variables, table)
+    if isinstance(calibration, str | Path):
+        calibration = load_calibration(calibration, table=table)
     inputs = [source for source in (optical, radar, predict) if source is not None]
     for path in (out, predict_out):
         if path is not None:
@@ -137,6 +156,19 @@ def retrieve(
     cubes: list[OpticalCube | RadarCube] = [*optical_cubes, *radar_cubes]
     check_common_grid(cubes)
     target = None if predict is None else open_target(predict, place)
+    if model == "physics-calibrated" and calibration is None:
+        calibration = calibrate_cubes(
+            optical_cubes,
+            radar_cubes,
+            sample=SAMPLE,
+            seed=seed,
+            season=season,
+            bare_soil=bare_soil,
+            table=table,
+            quiet=quiet,
+        )
+    if calibration is not None:
+        calibration.check(sensors_of(optical_cubes, radar_cubes), bare_soil, table)
     run = plan_run(
         optical_cubes,
         radar_cubes,
@@ -146,8 +178,11 @@ def retrieve(
         table=table,
         bare_soil=bare_soil,
         predicted_days=None if target is None else target.day,
+        changes=NO_CHANGES if calibration is None else calibration.changes,
     )
     attributes = _attributes(run, cubes, model, seed)
+    if calibration is not None:
+        attributes["calibration"] = calibration.to_json()
     diagnostics = None if variables is None else ("quality_flag", "n_optical", "n_radar")
     extra = {} if diagnostics is None else {"diagnostics": diagnostics}
     static = [name for name in names if is_static(run, name)]

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from physfuse.cube import Grid, OpticalCube, RadarCube
+from physfuse.cube import Grid, OpticalBatch, OpticalCube, RadarBatch, RadarCube
 from physfuse.inference.dynamics import transitions
 from physfuse.inference.gauss_newton import (
     Options,
@@ -25,6 +25,7 @@ from physfuse.inference.gauss_newton import (
 from physfuse.inference.initial import RESTART_LAI, constant_start, first_guess
 from physfuse.inference.likelihood import Stream
 from physfuse.inference.posterior import Posterior, posterior, season_starts
+from physfuse.inference.scalars import NO_CHANGES, Changes
 from physfuse.inference.state import STATE_TABLE, Variable
 from physfuse.radiative.errors import CubeError, DomainError
 from physfuse.streams import Plan, optical_streams, radar_streams, run_layout
@@ -91,6 +92,7 @@ def plan_run(
     bare_soil: str = "baghdadi_2016",
     options: Options | None = None,
     predicted_days: np.ndarray | None = None,
+    changes: Changes = NO_CHANGES,
 ) -> Run:
     """Calendar and state of a run.
 
@@ -110,6 +112,8 @@ def plan_run(
         How to iterate.
     predicted_days : ndarray of int, optional
         Days of a cube to be predicted, within or outside the output.
+    changes : Changes
+        What a calibration changes in the table and in the noise.
 
     Returns
     -------
@@ -138,8 +142,14 @@ def plan_run(
     knots = np.unique(np.concatenate([observed, ends]))
     month, day_of_month = _month_day(season)
     starts = season_starts(int(knots[0]), int(knots[-1]), month, day_of_month)
-    layout = run_layout(optical, radar, len(starts), table)
-    plan = Plan(layout, tuple(table), torch.tensor(starts, dtype=torch.float64), bare_soil)
+    layout = run_layout(optical, radar, len(starts), table, changes)
+    plan = Plan(
+        layout,
+        tuple(changes.row(row) for row in table),
+        torch.tensor(starts, dtype=torch.float64),
+        bare_soil,
+        changes=changes,
+    )
     return Run(
         tuple(optical),
         tuple(radar),
@@ -176,17 +186,23 @@ def _month_day(season: str) -> tuple[int, int]:
 
 def build_problem(run: Run, pixels: slice) -> Problem:
     """Problem of a batch of pixels: their observations, assigned to the knots."""
+    optical = [cube.read(pixels) for cube in run.optical]
+    radar = [cube.read(pixels) for cube in run.radar]
+    return problem_of(run, optical, radar, pixels.stop - pixels.start)
+
+
+def problem_of(
+    run: Run, optical: Sequence[OpticalBatch], radar: Sequence[RadarBatch], n_pixels: int
+) -> Problem:
+    """Problem of what was read of every cube of a run."""
     streams: list[Stream] = []
-    for optical in run.optical:
-        batch = optical.read(pixels)
-        streams.extend(optical_streams(optical, batch, run.plan, run.knot_days))
-    for radar in run.radar:
-        streams.extend(radar_streams(radar, radar.read(pixels), run.plan, run.knot_days))
+    for cube, batch in zip(run.optical, optical, strict=True):
+        streams.extend(optical_streams(cube, batch, run.plan, run.knot_days))
+    for heard, part in zip(run.radar, radar, strict=True):
+        streams.extend(radar_streams(heard, part, run.plan, run.knot_days))
     knot_day = torch.from_numpy(run.knot_days).to(torch.float64)
     steps = transitions(run.plan.layout, knot_day.diff())
-    return Problem(
-        run.plan.layout, steps, tuple(streams), len(run.knot_days), pixels.stop - pixels.start
-    )
+    return Problem(run.plan.layout, steps, tuple(streams), len(run.knot_days), n_pixels)
 
 
 def trust_clear(problem: Problem) -> Problem:
@@ -217,16 +233,23 @@ def solve(run: Run, problem: Problem) -> Solved:
     Solved
     """
     knot_day = torch.from_numpy(run.knot_days).to(torch.float64)
+    solution = solve_state(run, problem)
+    with torch.no_grad():
+        full = posterior(
+            problem, solution, knot_day, run.plan.season_start, STEP_LIMIT, run.plan.table
+        )
+    return Solved(problem, solution, full)
+
+
+def solve_state(run: Run, problem: Problem) -> Solution:
+    """The optimum alone, as :func:`solve` finds it."""
+    knot_day = torch.from_numpy(run.knot_days).to(torch.float64)
     with torch.no_grad():
         first = []
         for pixels in torch.arange(problem.n_pixels).split(FIRST_PIXELS):
             first.append((pixels, _first_pass(run, problem.take(pixels), knot_day)))
         solution = _go_on(problem, collect(first), run.options)
-        solution = _restart(problem, solution, run.options)
-        full = posterior(
-            problem, solution, knot_day, run.plan.season_start, STEP_LIMIT, run.plan.table
-        )
-    return Solved(problem, solution, full)
+        return _restart(problem, solution, run.options)
 
 
 def _first_pass(run: Run, problem: Problem, knot_day: Tensor) -> Solution:

@@ -12,6 +12,7 @@ from torch import Tensor
 from physfuse.cube import OpticalBatch, OpticalCube, RadarBatch, RadarCube
 from physfuse.inference.likelihood import Stream
 from physfuse.inference.operators import OpticalOperator, RadarOperator
+from physfuse.inference.scalars import NO_CHANGES, Changes
 from physfuse.inference.state import (
     STATE_TABLE,
     StateLayout,
@@ -44,6 +45,9 @@ class Plan:
         Name of the bare-soil model.
     dtype : torch.dtype
         Of the operators; the solve is in float64.
+    changes : Changes
+        What a calibration has changed; the rows of the layout and the table have it already, the
+        noise of the streams takes it from here.
     """
 
     layout: StateLayout
@@ -51,6 +55,7 @@ class Plan:
     season_start: Tensor
     bare_soil: str
     dtype: torch.dtype = torch.float32
+    changes: Changes = NO_CHANGES
 
     def season(self, day: Tensor) -> Tensor:
         """Season of each day."""
@@ -62,6 +67,7 @@ def run_layout(
     radar: Sequence[RadarCube],
     n_seasons: int,
     table: Sequence[Variable] = STATE_TABLE,
+    changes: Changes = NO_CHANGES,
 ) -> StateLayout:
     """State of a run: the rows that its sensors see, their misfits and orbit offsets.
 
@@ -73,6 +79,8 @@ def run_layout(
         Number of seasons that it touches.
     table : sequence of Variable
         The physical rows.
+    changes : Changes
+        What a calibration changes in the rows.
 
     Returns
     -------
@@ -87,7 +95,7 @@ def run_layout(
     rows.extend(radar_misfit(p) for p in polarizations)
     orbits = dict.fromkeys(o for cube in radar if cube.orbit is not None for o in cube.orbit)
     rows.extend(orbit_offset(o, p) for o in orbits for p in polarizations)
-    return state_layout(rows, n_seasons)
+    return state_layout([changes.row(row) for row in rows], n_seasons)
 
 
 def _compact(keep: np.ndarray) -> tuple[Tensor, Tensor]:
@@ -258,7 +266,7 @@ def optical_streams(
                 offset=torch.full(observed.shape, -1),
                 clear=torch.where(used, clear, torch.ones_like(clear)).clamp(max=1.0),
                 noise=_gather(np.broadcast_to(extra, values.shape)[chosen], index),
-                spread=optical_spread,
+                spread=plan.changes.spread("optical", optical_spread),
                 gain=optical_gain,
             )
         )
@@ -314,7 +322,7 @@ def radar_streams(
             offset=_offset_columns(plan.layout, cube)[index],
             clear=torch.ones(index.shape, dtype=torch.float64),
             noise=n_looks,
-            spread=radar_spread,
+            spread=plan.changes.spread("radar", radar_spread),
             gain=radar_gain,
         )
     ]

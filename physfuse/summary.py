@@ -16,7 +16,10 @@ from physfuse.radiative.errors import CubeError, PhysfuseWarning
 from physfuse.radiative.spectral import PLATFORMS, bands_of
 from physfuse.readers import read_any
 
-MODELS = {"physics": "forward models and priors, nothing fitted across pixels"}
+MODELS = {
+    "physics": "forward models and priors, nothing fitted across pixels",
+    "physics-calibrated": "the same with what all pixels share calibrated on a sample of them",
+}
 """Models that can be asked for, each with what it is."""
 
 
@@ -51,7 +54,7 @@ def info(
 
 def _about_package() -> str:
     lines = [f"physfuse {__version__}", "", "models"]
-    lines += [f"  {name:<10} {what}" for name, what in MODELS.items()]
+    lines += [f"  {name:<18} {what}" for name, what in MODELS.items()]
     lines += ["", "sensors"]
     lines += [f"  {name:<12} {' '.join(bands_of(name))}" for name in PLATFORMS]
     lines += [

@@ -29,14 +29,15 @@ def test_retrieve_passes_everything_on(calls: list[dict[str, Any]]):
         "retrieve --optical a.nc b.nc --optical c.nc --radar r.nc --out daily.nc "
         "--start 2021-03-01 --end 2021-04-01 --variables lai,cab --season 10-01 "
         "--place 50.7,4.6 --bare-soil oh_2004 --seed 3 --overwrite --quiet "
-        "--predict held.nc --predict-out seen.nc"
+        "--predict held.nc --predict-out seen.nc --model physics-calibrated --calibration c.json"
     )
     assert cli.main(line.split()) == 0
     assert calls == [
         {
             "optical": ["a.nc", "b.nc", "c.nc"],
             "radar": ["r.nc"],
-            "model": "physics",
+            "model": "physics-calibrated",
+            "calibration": "c.json",
             "out": "daily.nc",
             "start": "2021-03-01",
             "end": "2021-04-01",
@@ -51,6 +52,41 @@ def test_retrieve_passes_everything_on(calls: list[dict[str, Any]]):
             "seed": 3,
         }
     ]
+
+
+def test_calibrate_passes_everything_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    calls: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
+
+    class Found:
+        def table_text(self) -> str:
+            return "table\n"
+
+    def calibrate(*given: Any, **named: Any) -> Found:
+        calls.append((given, named))
+        return Found()
+
+    monkeypatch.setattr("physfuse.calibration.calibrate", calibrate)
+    line = (
+        "calibrate --optical a.nc --optical b.nc --radar r.nc --out c.json --sample 40 --seed 3 "
+        "--season 10-01 --place 50.7,4.6 --bare-soil oh_2004 --overwrite --quiet"
+    )
+    assert cli.main(line.split()) == 0
+    assert capsys.readouterr().out == "table\nc.json\n"
+    named = {
+        "out": "c.json",
+        "sample": 40,
+        "seed": 3,
+        "season": "10-01",
+        "place": (50.7, 4.6),
+        "bare_soil": "oh_2004",
+        "overwrite": True,
+        "quiet": True,
+    }
+    assert calls == [((["a.nc", "b.nc"], ["r.nc"]), named)]
+    assert cli.main("calibrate --out c.json".split()) == 2
+    assert "--optical, --radar or both" in capsys.readouterr().err
 
 
 def test_one_sensor_is_enough_and_defaults_are_those_of_the_function(calls: list[dict[str, Any]]):

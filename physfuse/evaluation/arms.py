@@ -13,7 +13,7 @@ import numpy as np
 
 from physfuse.baselines import BASELINES, Series, baseline
 from physfuse.radiative.errors import DomainError, unknown_name
-from physfuse.retrieval import MODELS
+from physfuse.retrieval import FITTED_MODELS, MODELS
 from physfuse.scores import SplitNormal, Values, split_normal
 
 from .points import NEAR_INFRARED, RED, Points, index_of
@@ -80,6 +80,11 @@ def model_arms(
     for model in models:
         if model not in MODELS:
             raise unknown_name("model", model, MODELS)
+        if model in FITTED_MODELS:
+            raise DomainError(
+                f"model {model!r} is not judged yet: fitted on the cubes given it would see what "
+                f"is withheld; available: {', '.join(m for m in MODELS if m not in FITTED_MODELS)}"
+            )
     for control in controls:
         if control in PLANNED_CONTROLS:
             raise DomainError(

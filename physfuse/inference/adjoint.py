@@ -20,7 +20,15 @@ from jaxtyping import Float
 from torch import Tensor
 
 from .dynamics import jump_weights, markov_prior, prior_force
-from .gauss_newton import Problem, State, ceiling, local_inputs, newton_step, start
+from .gauss_newton import (
+    Problem,
+    State,
+    ceiling,
+    local_inputs,
+    local_offset,
+    newton_step,
+    start,
+)
 from .likelihood import Linear, Stream, channel_weight, freeze, local_state, residual
 from .smoother import Factorisation, backsolve
 
@@ -89,9 +97,7 @@ def _prediction(
     flat = torch.stack(values, -1).flatten(0, 1)
     out = stream.operator.predict(flat, stream.geometry.flatten())
     prediction = out.view(stream.observed.shape).to(x)
-    known = stream.offset >= 0
-    offset = torch.gather(local, -1, stream.offset.clamp(min=0)) * known
-    return prediction, offset, u
+    return prediction, local_offset(problem, stream, local), u
 
 
 def cost_gradient(

@@ -199,11 +199,17 @@ def linearise(problem: Problem, stream: Stream, x: Tensor, c: Tensor) -> Linear:
     jacobian = out.jacobian.new_zeros(len(used), n_channels, n_inputs)
     jacobian = jacobian.index_copy(0, pairs, out.jacobian * slope[:, None])
     shape = stream.observed.shape
-    channel = channel.view(shape)
-    if bool((stream.offset >= 0).any()):
-        has_offset = stream.offset >= 0
-        channel = channel + torch.gather(local, -1, stream.offset.clamp(min=0)) * has_offset
+    channel = channel.view(shape) + local_offset(problem, stream, local)
     return Linear(channel, jacobian.view(*shape, n_inputs))
+
+
+def local_offset(problem: Problem, stream: Stream, local: Tensor) -> Tensor:
+    """Orbit offset of every channel of each acquisition, prior mean included, (P, A, C)."""
+    has_offset = stream.offset >= 0
+    if not bool(has_offset.any()):
+        return torch.zeros_like(stream.observed)
+    mean, _ = _prior_mean(problem.layout, local)
+    return torch.gather(local + mean, -1, stream.offset.clamp(min=0)) * has_offset
 
 
 def evaluate(problem: Problem, x: Tensor, c: Tensor) -> tuple[Linear, ...]:

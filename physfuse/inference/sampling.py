@@ -8,7 +8,7 @@ from torch import Tensor
 
 from .dynamics import Transitions
 from .gauss_newton import Problem, evaluate
-from .likelihood import STUDENT_NU, Stream, freeze, local_state
+from .likelihood import CLOUD_MEAN, CLOUD_SD, STUDENT_NU, Stream, freeze, local_state
 
 
 def draw_prior(
@@ -59,10 +59,12 @@ def observe(
     x: Float[Tensor, "knots pixels m"],
     c: Float[Tensor, "pixels n"],
     generator: torch.Generator,
+    *,
+    clouds: bool = False,
 ) -> Problem:
     """Problem whose observations are drawn from the model at the deviations (x, c).
 
-    Noise, misfit and offsets are those that the inference assumes; every acquisition is clear.
+    Noise, misfit and offsets are those that the inference assumes.
 
     Parameters
     ----------
@@ -71,6 +73,9 @@ def observe(
     x, c : Tensor
         The truth.
     generator : torch.Generator
+    clouds : bool
+        Whether an optical acquisition is clear with its own probability only, and else shows what
+        the inference takes a cloud for; every one is clear where not.
 
     Returns
     -------
@@ -83,6 +88,12 @@ def observe(
         z = local[..., stream.misfit.clamp(min=0)] * (stream.misfit >= 0)
         noise = draw_student(tuple(linear.channel.shape), generator)
         observed = linear.channel + frozen.gain * z + frozen.sd * noise
+        if clouds and stream.sensor == "optical":
+            kind = {"dtype": torch.float64, "generator": generator}
+            clear = torch.rand(stream.clear.shape, **kind) < stream.clear  # type: ignore[call-overload]
+            cloud = torch.randn(observed.shape, **kind)  # type: ignore[call-overload]
+            cloud = CLOUD_MEAN + CLOUD_SD * cloud
+            observed = torch.where(clear[..., None], observed, cloud)
         streams.append(stream._replace(observed=observed))
     return Problem(
         problem.layout, problem.transitions, tuple(streams), problem.n_knots, problem.n_pixels

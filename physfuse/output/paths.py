@@ -12,19 +12,24 @@ _SUFFIXES = (".nc", ".nc4")
 
 
 def check_output_path(
-    path: str | Path, overwrite: bool = False, inputs: Iterable[object] = ()
+    path: str | Path,
+    overwrite: bool = False,
+    inputs: Iterable[object] = (),
+    suffixes: tuple[str, ...] = _SUFFIXES,
 ) -> Path:
     """Refuse an output that cannot or must not be written; to be called before any work.
 
     Parameters
     ----------
     path : str or Path
-        The file to be written, ``.nc``.
+        The file to be written.
     overwrite : bool
         Whether a file that exists may be replaced.
     inputs : iterable
         Paths that the run reads (other things in it are passed over); the output must be none of
         them.
+    suffixes : tuple of str
+        Ends that its name may have; NetCDF where not given.
 
     Returns
     -------
@@ -36,19 +41,22 @@ def check_output_path(
     OutputExistsError
         The file exists, or it is an input of the run.
     FileFormatError
-        A name that does not end in ``.nc``.
+        A name with another end.
     FileNotFoundError
         The folder does not exist.
     PermissionError
         The folder cannot be written to.
     """
     path = Path(path).expanduser()
-    if path.suffix.lower() not in _SUFFIXES:
-        raise FileFormatError(
-            f"the output {path} ends in {path.suffix or 'nothing'!r}; allowed: "
-            f"{' or '.join(_SUFFIXES)}, physfuse writes NetCDF-4; convert afterwards, for example "
-            "with xarray.open_dataset(...).to_zarr(...)"
-        )
+    if path.suffix.lower() not in suffixes:
+        what = f"the output {path} ends in {path.suffix or 'nothing'!r}; allowed: "
+        what += " or ".join(suffixes)
+        if suffixes == _SUFFIXES:
+            what += (
+                ", physfuse writes NetCDF-4; convert afterwards, for example with "
+                "xarray.open_dataset(...).to_zarr(...)"
+            )
+        raise FileFormatError(what)
     folder = path.parent
     if not folder.is_dir():
         raise FileNotFoundError(

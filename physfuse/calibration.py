@@ -1,0 +1,644 @@
+"""Calibration: scalars that all pixels share, found once on a sample of pixels and then frozen.
+
+A calibration is data. It is made by :func:`calibrate`, kept as JSON, and applied to the state table
+and the noise of a run by its :attr:`Calibration.changes`; every chunk of a run takes the same.
+What is calibrated and its hyperpriors: :mod:`physfuse.inference.scalars`; how:
+:mod:`physfuse.inference.calibrate`.
+
+Water cloud A and B, the orbits' offsets and the rest can also be given rather than found: a
+calibration made elsewhere, such as from fields with measured vegetation
+(``benchmarks/science/wcm_fields.py``), enters through :meth:`Calibration.of_values`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, TypeVar
+from warnings import warn
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from physfuse._version import __version__
+from physfuse.cube import (
+    OpticalBatch,
+    OpticalCube,
+    RadarBatch,
+    RadarCube,
+    Source,
+    check_common_grid,
+    open_optical,
+    open_radar,
+)
+from physfuse.inference.calibrate import Fit, FitOptions, correlated, fit, uninformed
+from physfuse.inference.calibrate import weak_direction as weak
+from physfuse.inference.gauss_newton import Problem
+from physfuse.inference.marginal import Shared
+from physfuse.inference.scalars import Changes, Scalar, changes_of, scalars_of
+from physfuse.inference.state import (
+    STATE_TABLE,
+    Fixed,
+    Variable,
+    optical_misfit,
+    orbit_offset,
+    radar_misfit,
+)
+from physfuse.output import check_output_path
+from physfuse.progress import progress_bar
+from physfuse.radiative.errors import (
+    CubeError,
+    DomainError,
+    FileFormatError,
+    PhysfuseWarning,
+    unknown_name,
+)
+from physfuse.run import Run, plan_run, problem_of, solve_state
+from physfuse.workers import in_order
+
+FORMAT: Final = "physfuse calibration"
+FORMAT_VERSION: Final = 1
+SAMPLE = 128
+MIN_ACQUISITIONS = 5  # of a pixel that is worth taking
+CANDIDATES = 3  # pixels looked at for each one taken
+NORMAL_95 = 1.6448536269514722
+Part = TypeVar("Part")
+
+
+@dataclass(frozen=True)
+class Sensors:
+    """What a calibration has seen.
+
+    Attributes
+    ----------
+    bands, polarizations, orbits : tuple of str
+        Empty without the sensor; orbits empty where they are not known.
+    """
+
+    bands: tuple[str, ...]
+    polarizations: tuple[str, ...]
+    orbits: tuple[str, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Sensors of the two."""
+        seen = (("optical", self.bands), ("radar", self.polarizations))
+        return tuple(name for name, channels in seen if channels)
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Scalars that all pixels share, with their uncertainty.
+
+    Attributes
+    ----------
+    scalars : tuple of Scalar
+        What they are.
+    z : tuple of float
+        Where they are on their internal axis, 0 at the table's value.
+    covariance : tuple of tuple of float
+        Of z.
+    sensors : Sensors
+    bare_soil : str
+    table : str
+        Digest of the state table that they refer to.
+    n_pixels, seed : int
+        Of the sample.
+    converged : bool
+    version : str
+        Of physfuse.
+    """
+
+    scalars: tuple[Scalar, ...]
+    z: tuple[float, ...]
+    covariance: tuple[tuple[float, ...], ...]
+    sensors: Sensors
+    bare_soil: str
+    table: str
+    n_pixels: int
+    seed: int
+    converged: bool
+    version: str = __version__
+
+    @classmethod
+    def of_values(
+        cls,
+        values: Mapping[str, float],
+        sensors: Sensors,
+        *,
+        sds: Mapping[str, float] | None = None,
+        bare_soil: str = "baghdadi_2016",
+        table: Sequence[Variable] = STATE_TABLE,
+    ) -> Calibration:
+        """Calibration from known values, each in the scalar's own unit.
+
+        Parameters
+        ----------
+        values : mapping of str to float
+            By name, such as ``{"median wcm_a_vv": 0.09}``; the others stay at the table's.
+        sensors : Sensors
+        sds : mapping of str to float, optional
+            Spreads on the internal axis (of the logarithm where the scalar is positive); those of
+            the hyperprior where not given.
+        bare_soil : str
+        table : sequence of Variable
+
+        Returns
+        -------
+        Calibration
+
+        Raises
+        ------
+        UnknownNameError
+            A name that is no scalar of these sensors.
+        DomainError
+            A positive scalar that is not, or a spread below 0.
+        """
+        scalars = run_scalars(sensors, table)
+        names = [s.name for s in scalars]
+        for name in (*values, *(sds or {})):
+            if name not in names:
+                raise unknown_name("scalar", name, names)
+        z, variance = [], []
+        for scalar in scalars:
+            value = values.get(scalar.name, scalar.centre)
+            if not math.isfinite(value) or (scalar.logarithmic and value <= 0):
+                raise DomainError(f"{scalar.name!r} is {value}: it must be finite and above 0")
+            shift = math.log(value / scalar.centre) if scalar.logarithmic else value
+            sd = (sds or {}).get(scalar.name, scalar.hyper_sd)
+            if not (math.isfinite(sd) and sd >= 0):
+                raise DomainError(f"the spread of {scalar.name!r} is {sd}: it must not be negative")
+            z.append(shift)
+            variance.append(sd**2)
+        covariance = tuple(tuple(row) for row in np.diag(variance).tolist())
+        digest = table_digest(table)
+        return cls(scalars, tuple(z), covariance, sensors, bare_soil, digest, 0, 0, True)
+
+    @property
+    def changes(self) -> Changes:
+        """What it changes in the state table and in the noise."""
+        return changes_of(self.scalars, self.z)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One row for each scalar: name, unit, value, 5 and 95 % quantile, z, sd, hyper_sd."""
+        out = []
+        for i, (scalar, z) in enumerate(zip(self.scalars, self.z, strict=True)):
+            sd = math.sqrt(self.covariance[i][i])
+            out.append(
+                {
+                    "name": scalar.name,
+                    "unit": scalar.unit,
+                    "value": scalar.value(z),
+                    "q05": scalar.value(z - NORMAL_95 * sd),
+                    "q95": scalar.value(z + NORMAL_95 * sd),
+                    "table": scalar.centre,
+                    "z": z,
+                    "sd": sd,
+                    "hyper_sd": scalar.hyper_sd,
+                }
+            )
+        return out
+
+    def table_text(self) -> str:
+        """Lines for people: value, 90 % interval, the table's value and unit."""
+        width = max(len(s.name) for s in self.scalars)
+        lines = [f"{'scalar':<{width}}  {'value':>9} {'5 %':>9} {'95 %':>9} {'table':>9}  unit"]
+        for row in self.rows():
+            numbers = " ".join(f"{row[k]:>9.4g}" for k in ("value", "q05", "q95", "table"))
+            lines.append(f"{row['name']:<{width}}  {numbers}  {row['unit']}")
+        return "\n".join(lines) + "\n"
+
+    def check(self, sensors: Sensors, bare_soil: str, table: Sequence[Variable]) -> None:
+        """Refuse a run that it does not belong to.
+
+        Parameters
+        ----------
+        sensors : Sensors
+            Of the run; a part of what was calibrated is fine, and new orbits keep their prior.
+        bare_soil : str
+        table : sequence of Variable
+
+        Raises
+        ------
+        DomainError
+            Other channels, another soil model or another state table.
+        """
+        for kind in ("bands", "polarizations"):
+            mine, asked = getattr(self.sensors, kind), getattr(sensors, kind)
+            extra = [name for name in asked if name not in mine]
+            if extra:
+                raise DomainError(
+                    f"the calibration was made without the {kind} {', '.join(extra)} of this run "
+                    f"(it has {', '.join(mine) or 'none'}); calibrate with the sensors of the run"
+                )
+        if bare_soil != self.bare_soil:
+            raise DomainError(
+                f"the calibration was made over the soil model {self.bare_soil!r}, this run uses "
+                f"{bare_soil!r}; give --bare-soil {self.bare_soil} or calibrate again"
+            )
+        if table_digest(table) != self.table:
+            raise DomainError(
+                "the calibration was made with another state table; calibrate again with this one"
+            )
+
+    def to_json(self) -> str:
+        """Text of the file."""
+        content = {
+            "format": FORMAT,
+            "format_version": FORMAT_VERSION,
+            "physfuse_version": self.version,
+            "bands": list(self.sensors.bands),
+            "polarizations": list(self.sensors.polarizations),
+            "orbits": list(self.sensors.orbits),
+            "bare_soil": self.bare_soil,
+            "state_table": self.table,
+            "sample": {"pixels": self.n_pixels, "seed": self.seed},
+            "converged": self.converged,
+            "scalars": self.rows(),
+            "correlation": _correlation(self.covariance),
+        }
+        return json.dumps({**content, "sha256": _digest(content)}, indent=1) + "\n"
+
+    def save(self, path: str | Path, *, overwrite: bool = False) -> Path:
+        """Write it as JSON, under a temporary name until it is whole.
+
+        Parameters
+        ----------
+        path : str or Path
+            Ends in ``.json``.
+        overwrite : bool
+            Whether a file that exists may be replaced.
+
+        Returns
+        -------
+        Path
+
+        Raises
+        ------
+        OutputExistsError, FileFormatError, FileNotFoundError, PermissionError
+            As for every output.
+        """
+        path = check_output_path(path, overwrite, suffixes=(".json",))
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "w") as file:
+                file.write(self.to_json())
+            mask = os.umask(0)
+            os.umask(mask)
+            os.chmod(name, 0o666 & ~mask)
+            os.replace(name, path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+        return path
+
+
+def load_calibration(path: str | Path, *, table: Sequence[Variable] = STATE_TABLE) -> Calibration:
+    """Read a calibration and check it.
+
+    Parameters
+    ----------
+    path : str or Path
+    table : sequence of Variable
+        The state table that the run will use.
+
+    Returns
+    -------
+    Calibration
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such file.
+    FileFormatError
+        It is no calibration, of a newer format, or was changed by hand.
+    UnknownNameError
+        It names a scalar that is not known.
+    """
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise FileNotFoundError(f"no calibration at {path}; make one with physfuse calibrate")
+    try:
+        content = json.loads(path.read_text())
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise FileFormatError(f"{path} is no JSON: {error}") from error
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise FileFormatError(f"{path} is no calibration of physfuse")
+    if content.get("format_version") != FORMAT_VERSION:
+        raise FileFormatError(
+            f"{path} has format {content.get('format_version')!r}; this version of physfuse reads "
+            f"{FORMAT_VERSION}"
+        )
+    stated = content.pop("sha256", None)
+    if stated != _digest(content):
+        raise FileFormatError(
+            f"{path} was changed after it was written (its checksum does not match); calibrate "
+            "again, or make one from known values with Calibration.of_values"
+        )
+    try:
+        return _from_content(content, table)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise FileFormatError(f"{path} lacks what a calibration has: {error}") from error
+
+
+def _from_content(content: Mapping[str, Any], table: Sequence[Variable]) -> Calibration:
+    sensors = Sensors(*(tuple(content[k]) for k in ("bands", "polarizations", "orbits")))
+    known = run_scalars(sensors, table)
+    names = [s.name for s in known]
+    rows = content["scalars"]
+    for row in rows:
+        if row["name"] not in names:
+            raise unknown_name("scalar", row["name"], names)
+    if [row["name"] for row in rows] != names:
+        missing = [name for name in names if name not in {row["name"] for row in rows}]
+        raise FileFormatError(
+            f"the calibration lacks {', '.join(missing) or 'the order'} of its sensors' scalars"
+        )
+    z = np.array([row["z"] for row in rows], dtype=np.float64)
+    sd = np.array([row["sd"] for row in rows], dtype=np.float64)
+    covariance = np.array(content["correlation"], dtype=np.float64) * sd[:, None] * sd
+    if covariance.shape != (len(z), len(z)) or not np.isfinite([*z, *covariance.ravel()]).all():
+        raise FileFormatError("the calibration holds numbers that are missing or not finite")
+    return Calibration(
+        known,
+        tuple(z.tolist()),
+        tuple(tuple(row) for row in covariance.tolist()),
+        sensors,
+        content["bare_soil"],
+        content["state_table"],
+        content["sample"]["pixels"],
+        content["sample"]["seed"],
+        content["converged"],
+        content["physfuse_version"],
+    )
+
+
+def _correlation(covariance: Sequence[Sequence[float]]) -> list[list[float]]:
+    matrix = np.array(covariance)
+    sd = np.sqrt(matrix.diagonal())
+    scale = np.where(sd > 0, sd, 1.0)
+    out = matrix / scale / scale[:, None]
+    np.fill_diagonal(out, 1.0)
+    return [[float(v) for v in row] for row in out]
+
+
+def _digest(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def table_digest(table: Sequence[Variable]) -> str:
+    """Short digest of a state table.
+
+    Parameters
+    ----------
+    table : sequence of Variable
+
+    Returns
+    -------
+    str
+        16 hexadecimal digits.
+    """
+    return hashlib.sha256("\n".join(repr(row) for row in table).encode()).hexdigest()[:16]
+
+
+def sensors_of(optical: Sequence[OpticalCube], radar: Sequence[RadarCube]) -> Sensors:
+    """Channels and orbits of the cubes of a run."""
+    orbits = sorted({o for cube in radar for o in cube.orbit or ()})
+    return Sensors(
+        tuple(dict.fromkeys(b for cube in optical for b in cube.bands)),
+        tuple(dict.fromkeys(p for cube in radar for p in cube.polarizations)),
+        tuple(orbits),
+    )
+
+
+def run_scalars(sensors: Sensors, table: Sequence[Variable] = STATE_TABLE) -> tuple[Scalar, ...]:
+    """Scalars that can be calibrated with some sensors.
+
+    Parameters
+    ----------
+    sensors : Sensors
+    table : sequence of Variable
+
+    Returns
+    -------
+    tuple of Scalar
+    """
+    rows = [row for row in table if set(sensors.names).intersection(row.seen_by)]
+    rows = [row for row in rows if not isinstance(row.dynamics, Fixed)]
+    misfits = {
+        "optical": [optical_misfit(b) for b in sensors.bands],
+        "radar": [radar_misfit(p) for p in sensors.polarizations],
+    }
+    offsets = {p: [orbit_offset(o, p) for o in sensors.orbits] for p in sensors.polarizations}
+    rows += [row for part in (*misfits.values(), *offsets.values()) for row in part]
+    return scalars_of(
+        rows,
+        sensors.names,
+        {p: [row.name for row in part] for p, part in offsets.items()},
+        {s: [row.name for row in part] for s, part in misfits.items() if part},
+    )
+
+
+def calibrate(
+    optical: Source | Sequence[Source] | None = None,
+    radar: Source | Sequence[Source] | None = None,
+    *,
+    out: str | Path | None = None,
+    sample: int = SAMPLE,
+    seed: int = 0,
+    season: str = "11-01",
+    place: tuple[float, float] | None = None,
+    bare_soil: str = "baghdadi_2016",
+    table: Sequence[Variable] = STATE_TABLE,
+    overwrite: bool = False,
+    quiet: bool = False,
+) -> Calibration:
+    """Calibrate what all pixels share, by marginal likelihood on a sample of pixels.
+
+    Parameters
+    ----------
+    optical, radar : path, Dataset, sequence of these, or None
+        As for :func:`physfuse.retrieve`.
+    out : str or Path, optional
+        JSON file to write.
+    sample : int
+        Pixels taken at random, at least 2; fewer where the cubes have fewer with data.
+    seed : int
+        Of the sample and of the simulations.
+    season, place, bare_soil, table
+        As for :func:`physfuse.retrieve`.
+    overwrite : bool
+        Whether an existing file may be replaced.
+    quiet : bool
+        Show no progress.
+
+    Returns
+    -------
+    Calibration
+
+    Raises
+    ------
+    PhysfuseError
+        If an input breaks the contract, no pixel has data, or the output exists.
+
+    Warns
+    -----
+    PhysfuseWarning
+        Where scalars cannot be told apart or were not informed, or the search did not converge.
+    """
+    if out is not None:
+        check_output_path(out, overwrite, suffixes=(".json",))
+    optical_cubes = open_optical(optical, place=place)
+    radar_cubes = open_radar(radar, place=place)
+    check_common_grid([*optical_cubes, *radar_cubes])
+    found = calibrate_cubes(
+        optical_cubes,
+        radar_cubes,
+        sample=sample,
+        seed=seed,
+        season=season,
+        bare_soil=bare_soil,
+        table=table,
+        quiet=quiet,
+    )
+    if out is not None:
+        found.save(out, overwrite=overwrite)
+    return found
+
+
+def calibrate_cubes(
+    optical: Sequence[OpticalCube],
+    radar: Sequence[RadarCube],
+    *,
+    sample: int,
+    seed: int,
+    season: str,
+    bare_soil: str,
+    table: Sequence[Variable],
+    quiet: bool,
+) -> Calibration:
+    """Calibrate on cubes that are open and checked; arguments as for :func:`calibrate`."""
+    if sample < 2:
+        raise DomainError(f"a sample of {sample} pixels is too small: take at least 2")
+    run = plan_run(optical, radar, season=season, table=table, bare_soil=bare_soil)
+    problem = sample_problem(run, sample, seed)
+    sensors = sensors_of(optical, radar)
+    scalars = run_scalars(sensors, table)
+    interval = torch.from_numpy(run.knot_days).to(torch.float64).diff()
+    bar = progress_bar(None, f"calibrating on {problem.n_pixels} pixels", unit="step", quiet=quiet)
+    with bar, torch.no_grad():
+        found = fit(
+            Shared(problem, interval, scalars),
+            lambda part: solve_state(run, part),
+            FitOptions(seed=seed),
+            progress=lambda: bar.update(1),
+            each=_side_by_side,
+        )
+    _warn(found, scalars)
+    return Calibration(
+        scalars,
+        tuple(found.z.tolist()),
+        tuple(tuple(row) for row in found.covariance.tolist()),
+        sensors,
+        bare_soil,
+        table_digest(table),
+        problem.n_pixels,
+        seed,
+        found.converged,
+    )
+
+
+def _side_by_side(function: Callable[[Tensor], Part], parts: Iterable[Tensor]) -> Iterable[Part]:
+    def work(part: Tensor) -> Part:
+        with torch.no_grad():  # of each thread its own
+            return function(part)
+
+    return in_order(work, parts)
+
+
+def _warn(found: Fit, scalars: Sequence[Scalar]) -> None:
+    """Tell what the data did not say."""
+    names = [s.name for s in scalars]
+    if not found.converged:
+        _tell("the calibration did not converge; take a larger sample")
+    pairs = correlated(found.covariance)
+    if pairs:
+        text = "; ".join(f"{names[i]} and {names[j]}" for i, j in pairs)
+        _tell(f"the calibration cannot tell apart: {text}")
+    group = weak(found.covariance)
+    if group and not pairs:
+        _tell(f"the calibration cannot tell apart as a group: {', '.join(names[i] for i in group)}")
+    alone = uninformed(found.covariance, scalars)
+    if alone:
+        text = ", ".join(names[i] for i in alone)
+        _tell(f"the data say next to nothing of {text}: they stay near the table's values")
+
+
+def _tell(text: str) -> None:
+    warn(text, PhysfuseWarning, stacklevel=5)
+
+
+def sample_problem(run: Run, sample: int, seed: int) -> Problem:
+    """Problem of a random sample of the pixels that have data.
+
+    Parameters
+    ----------
+    run : Run
+    sample : int
+        Largest number of pixels.
+    seed : int
+
+    Returns
+    -------
+    Problem
+
+    Raises
+    ------
+    CubeError
+        If no pixel that was looked at has enough acquisitions.
+    """
+    n_pixels = run.grid.n_pixels
+    order = np.random.default_rng(seed).permutation(n_pixels)[: CANDIDATES * sample]
+    looked = np.sort(order)
+    optical = [_read_optical(cube, looked) for cube in run.optical]
+    radar = [_read_radar(cube, looked) for cube in run.radar]
+    problem = problem_of(run, optical, radar, len(looked))
+    count = torch.zeros(len(looked), dtype=torch.long)
+    for stream in problem.streams:
+        count = count + stream.valid.any(-1).sum(-1)
+    place = torch.from_numpy(np.argsort(np.argsort(order)))
+    with_data = [int(p) for p in place if count[p] >= MIN_ACQUISITIONS]
+    if not with_data:
+        raise CubeError(
+            f"none of {len(looked)} pixels has at least {MIN_ACQUISITIONS} acquisitions: there is "
+            "nothing to calibrate with"
+        )
+    return problem.take(torch.tensor(sorted(with_data[:sample])))
+
+
+def _read_optical(cube: OpticalCube, pixels: np.ndarray) -> OpticalBatch:
+    parts = [cube.read(slice(p, p + 1)) for p in pixels.tolist()]
+    return OpticalBatch(**_joined(parts))
+
+
+def _read_radar(cube: RadarCube, pixels: np.ndarray) -> RadarBatch:
+    parts = [cube.read(slice(p, p + 1)) for p in pixels.tolist()]
+    return RadarBatch(**_joined(parts))
+
+
+def _joined(parts: Sequence[OpticalBatch] | Sequence[RadarBatch]) -> dict[str, np.ndarray]:
+    """Fields of single pixels side by side; what has no pixel axis is the same for all."""
+    out = {}
+    for field in dataclasses.fields(parts[0]):
+        values = [getattr(part, field.name) for part in parts]
+        shared = values[0].ndim == 1
+        out[field.name] = values[0] if shared else np.concatenate(values, -1)
+    return out
