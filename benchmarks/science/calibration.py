@@ -5,8 +5,8 @@ model's own operators, misfit, offsets and noise, and calibrates from the table'
 shifted replicates the scalars are drawn from their hyperprior: under it intervals of 90 % hold 90 %
 of them, and the factors of two and more that come up are larger than what a real scene asks for. In
 the null replicates the truth is the table, the centre of the hyperprior, and intervals that hold
-90 % under the hyperprior hold more of it there. Innovations are Gaussian, without jumps, in the draws
-and in the inference.
+90 % under the hyperprior hold more of it there. Innovations are Gaussian, without jumps, in the
+draws and in the inference.
 
 ``--all`` calibrates every scalar of both sensors, not only the chosen ones.
 """
