@@ -30,7 +30,7 @@ from physfuse.inference.state import STATE_TABLE, Variable
 from physfuse.radiative.errors import CubeError, DomainError
 from physfuse.streams import Plan, optical_streams, radar_streams, run_layout
 
-TRUSTING_ITERATIONS = 6
+TRUSTING_ITERATIONS = 5
 FIRST_ITERATIONS = 8  # after which the few pixels still on their way are pooled
 FIRST_PIXELS = 400  # of one first pass
 TRUSTED_CLEAR = 0.8  # clear probability from which the first steps take a date as clear

@@ -4,8 +4,9 @@ Each replicate draws scalars, then pixels from the prior at these scalars, obser
 model's own operators, misfit, offsets and noise, and calibrates from the table's values. In the
 shifted replicates the scalars are drawn from their hyperprior: under it intervals of 90 % hold 90 %
 of them, and the factors of two and more that come up are larger than what a real scene asks for. In
-the null replicates the truth is the table. Innovations are Gaussian, without jumps, in the draws
-and in the inference.
+the null replicates the truth is the table, the centre of the hyperprior, and intervals that hold
+90 % under the hyperprior hold more of it there. Innovations are Gaussian, without jumps, in the
+draws and in the inference.
 
 ``--all`` calibrates every scalar of both sensors, not only the chosen ones.
 """
@@ -205,8 +206,8 @@ def main() -> None:
     arguments = parser(__doc__, "calibration.json")
     arguments.add_argument("--shifted", type=int, default=300, help="replicates (300)")
     arguments.add_argument("--null", type=int, default=100, help="replicates at the table (100)")
-    arguments.add_argument("--pixels", type=int, default=12, help="of each replicate (12)")
-    arguments.add_argument("--simulated", type=int, default=5, help="for each pixel (5)")
+    arguments.add_argument("--pixels", type=int, default=10, help="of each replicate (10)")
+    arguments.add_argument("--simulated", type=int, default=4, help="for each pixel (4)")
     arguments.add_argument("--all", action="store_true", help="calibrate every scalar")
     options = arguments.parse_args()
     record = Record("Calibration: coverage of the truth", options)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import cached_property
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int
@@ -229,11 +230,38 @@ def sensor_scale(problem: Problem, **scale: float) -> tuple[float, ...]:
     return tuple(scale.get(s.sensor, 1.0) for s in problem.streams)
 
 
+class Misfit(NamedTuple):
+    """How far a state is from the observations and from its prior.
+
+    Attributes
+    ----------
+    differences : tuple of Tensor, shape (P, A, C)
+        Of each stream, observed minus predicted.
+    gradient : Tensor, shape (K, P, m)
+        Of the prior's cost.
+    prior_cost : Tensor, shape (P,)
+    """
+
+    differences: tuple[Float[Tensor, "pixels _ _"], ...]
+    gradient: Float[Tensor, "knots pixels m"]
+    prior_cost: Float[Tensor, " pixels"]
+
+
+def misfit(problem: Problem, state: State, prior: Prior, frozen: tuple[Frozen, ...]) -> Misfit:
+    """Differences under given misfit gains, and the prior's pull under given jump weights."""
+    differences = tuple(
+        residual(stream, linear, held, local_state(stream, state.x, state.c))
+        for stream, linear, held in zip(problem.streams, state.linear, frozen, strict=True)
+    )
+    return Misfit(differences, *prior_force(prior, state.x))
+
+
 def data_factors(
     problem: Problem,
     state: State,
     dtype: torch.dtype = torch.float64,
     scale: tuple[float, ...] | None = None,
+    differences: tuple[Tensor, ...] | None = None,
 ) -> tuple[FactorSides, ...]:
     """Gaussian factors of every stream at a state, the likelihood's gradient as information.
 
@@ -245,18 +273,31 @@ def data_factors(
         Of the factors.
     scale : tuple of float, optional
         Factor on the information of each stream.
+    differences : tuple of Tensor, optional
+        Those of :func:`misfit`, where they are known.
 
     Returns
     -------
     tuple of FactorSides
     """
     scale = scale or (1.0,) * len(problem.streams)
+    if differences is None:
+        differences = tuple(
+            residual(stream, linear, held, local_state(stream, state.x, state.c))
+            for stream, linear, held in zip(
+                problem.streams, state.linear, state.frozen, strict=True
+            )
+        )
     out = []
-    for stream, order, linear, frozen, factor in zip(
-        problem.streams, problem.orders, state.linear, state.frozen, scale, strict=True
+    for stream, order, linear, frozen, factor, difference in zip(
+        problem.streams,
+        problem.orders,
+        state.linear,
+        state.frozen,
+        scale,
+        differences,
+        strict=True,
     ):
-        local = local_state(stream, state.x, state.c)
-        difference = residual(stream, linear, frozen, local)
         weight = factor * channel_weight(stream, frozen, difference)
         out.append(factor_sides(stream, order, linear, frozen, difference, weight, dtype))
     return tuple(out)
@@ -269,6 +310,7 @@ def newton_step(
     damping: Float[Tensor, " pixels"] | None = None,
     scale: tuple[float, ...] | None = None,
     dtype: torch.dtype = torch.float64,
+    known: Misfit | None = None,
 ) -> Factorisation:
     """Gauss-Newton step at a state: the solution is the step, the factors are the posterior's.
 
@@ -285,6 +327,8 @@ def newton_step(
     dtype : torch.dtype
         Of the elimination. Single precision is enough for a step, whose right side is the
         gradient, but not for a posterior: it loses a large part of a prior-only spread.
+    known : Misfit, optional
+        That of the state, where it is known.
 
     Returns
     -------
@@ -292,8 +336,9 @@ def newton_step(
         In ``dtype``, but for the solution and its length, which are in that of the state.
     """
     layout = problem.layout
-    factors = data_factors(problem, state, dtype, scale)
-    gradient, _ = prior_force(prior, state.x)
+    known = known or misfit(problem, state, prior, state.frozen)
+    factors = data_factors(problem, state, dtype, scale, known.differences)
+    gradient = known.gradient
     ridge, pull = ceiling(layout, state.x)
     precision_c = (layout.prior_sd_c().to(state.c) ** -2).expand_as(state.c)
     gradient_c = precision_c * state.c
@@ -371,14 +416,17 @@ def total_cost(
     state: State,
     prior: Prior,
     frozen: tuple[Frozen, ...],
+    known: Misfit | None = None,
 ) -> Float[Tensor, " pixels"]:
-    """Negative log posterior of a state under given jump weights and frozen quantities."""
+    """Negative log posterior of a state under given jump weights and frozen quantities.
+
+    ``known`` is the misfit of the state under both, where it has been computed.
+    """
     x, c, layout = state.x, state.c, problem.layout
-    _, total = prior_force(prior, x)
-    total = total + 0.5 * ((c / layout.prior_sd_c().to(c)) ** 2).sum(-1)
-    for stream, linear, held in zip(problem.streams, state.linear, frozen, strict=True):
-        local = local_state(stream, x, c)
-        total = total + cost(stream, held, residual(stream, linear, held, local))
+    known = known or misfit(problem, state, prior, frozen)
+    total = known.prior_cost + 0.5 * ((c / layout.prior_sd_c().to(c)) ** 2).sum(-1)
+    for stream, held, difference in zip(problem.streams, frozen, known.differences, strict=True):
+        total = total + cost(stream, held, difference)
     at, variable = layout.component_of("lai"), layout.variable("lai")
     if at is not None and variable is not None:
         lai = variable.transform.value(x[..., at] + variable.prior_mean)
@@ -485,10 +533,11 @@ def _iterate(
     finished: list[tuple[Tensor, Solution]] = []
     for iteration in range(1, options.max_iterations + 1):
         prior = markov_prior(problem.transitions, state.weights)
-        step = newton_step(problem, state, prior, mu, dtype=_step_dtype(state))
+        known = misfit(problem, state, prior, state.frozen)
+        step = newton_step(problem, state, prior, mu, dtype=_step_dtype(state), known=known)
         squared = step.explained
         candidate = start(problem, state.x + step.x, state.c + step.c)
-        before = total_cost(problem, state, prior, state.frozen)
+        before = total_cost(problem, state, prior, state.frozen, known)
         after = total_cost(problem, candidate, prior, state.frozen)
         better = step.positive & (after <= before + 0.1 * options.tolerance)
         # Damping shortens the step: (1 + mu) undoes that where the prior rules. A fall of the cost
