@@ -4,7 +4,9 @@ A :class:`ForwardModel` describes a model: its function, the domain of each argu
 and the laws that hold for it. :data:`FORWARD_MODELS` lists those of :mod:`physfuse.radiative`,
 :data:`LAWS` the laws by name; a law is a function of a model and a batch of arguments that raises
 :class:`LawBrokenError` with the first point that breaks it. ``points(model)`` is a hypothesis
-strategy that draws such batches; it alone needs hypothesis (``pip install physfuse[test]``).
+strategy that draws such batches; :func:`check_forward_model` puts a model through all its laws and
+names those broken, each with the smallest point found. These two need hypothesis
+(``pip install physfuse[test]``).
 
 Examples
 --------
@@ -23,6 +25,7 @@ from .laws import GENERAL_LAWS, LAWS, Law, LawBrokenError
 from .model import Domain, ForwardModel, Points
 
 if TYPE_CHECKING:
+    from .checking import check_forward_model
     from .strategies import points
 
 __all__ = [
@@ -35,6 +38,7 @@ __all__ = [
     "Law",
     "LawBrokenError",
     "Points",
+    "check_forward_model",
     "points",
     "sample_points",
 ]
@@ -46,4 +50,8 @@ def __getattr__(name: str) -> Any:
         from .strategies import points
 
         return points
+    if name == "check_forward_model":
+        from .checking import check_forward_model
+
+        return check_forward_model
     raise AttributeError(f"module 'physfuse.testing' has no attribute {name!r}")

@@ -1,0 +1,69 @@
+"""One call that puts a forward model, one's own included, through all its laws."""
+
+from __future__ import annotations
+
+import hypothesis
+from torch import Tensor
+
+from physfuse.radiative.errors import unknown_name
+
+from .judgement import LawBrokenError
+from .laws import LAWS
+from .model import ForwardModel
+from .strategies import points
+
+
+def check_forward_model(model: ForwardModel, *, max_examples: int = 50) -> None:
+    """Put a forward model through every law that it claims.
+
+    Parameters
+    ----------
+    model : ForwardModel
+        Its function, the domain of each argument, its outputs and its laws; a hybrid layer of
+        one's own is described like this in a few lines.
+    max_examples : int
+        Batches of four points drawn for each law, the edges of the domain among them; the same
+        ones at every call.
+
+    Raises
+    ------
+    UnknownNameError
+        A law that there is not.
+    LawBrokenError
+        Names every law broken, with the smallest point found that breaks it.
+
+    Examples
+    --------
+    >>> from physfuse.testing import FORWARD_MODELS, check_forward_model
+    >>> check_forward_model(FORWARD_MODELS["oh_2004"], max_examples=5)
+    """
+    for law in model.laws:
+        if law not in LAWS:
+            raise unknown_name("law", law, LAWS)
+    broken = [found for law in model.laws if (found := _broken(model, law, max_examples))]
+    if broken:
+        raise LawBrokenError("\n".join(broken))
+
+
+def _broken(model: ForwardModel, law: str, max_examples: int) -> str | None:
+    """What breaks one law at the smallest point found, None where nothing does."""
+
+    @hypothesis.settings(
+        max_examples=max_examples,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        report_multiple_bugs=False,
+        suppress_health_check=list(hypothesis.HealthCheck),
+    )
+    @hypothesis.given(at=points(model))
+    def obeys(at: dict[str, Tensor]) -> None:
+        LAWS[law](model, at)
+
+    try:
+        obeys()
+    except LawBrokenError as error:
+        return f"{law}: {error}"
+    except Exception as error:
+        raise LawBrokenError(f"{law}: {model.name} fails with {error!r}") from error
+    return None

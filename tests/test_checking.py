@@ -1,0 +1,80 @@
+"""One call judges a model of one's own and names what it breaks, and where."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+from torch import Tensor
+
+from physfuse.errors import UnknownNameError
+from physfuse.testing import FORWARD_MODELS, Domain, ForwardModel, LawBrokenError
+from physfuse.testing import check_forward_model as check
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.script.*:DeprecationWarning")
+
+
+def own_layer(soil_moisture: Tensor, slope: Tensor) -> Tensor:
+    """Backscatter of a layer of one's own, linear power."""
+    return (0.02 * torch.exp(slope * soil_moisture))[..., None]
+
+
+OWN = ForwardModel(
+    name="own_layer",
+    function=own_layer,
+    domain={
+        "soil_moisture": Domain(0.02, 0.6, "m3 m-3"),
+        "slope": Domain(0.5, 4.0, "1"),
+    },
+    outputs=("vv",),
+    kind="power",
+    laws=("output_is_finite", "output_is_not_negative", "wetter_soil_echoes_louder"),
+)
+
+
+def test_a_sound_layer_passes() -> None:
+    check(OWN, max_examples=10)
+
+
+@pytest.mark.parametrize("name", ["oh_2004", "water_cloud"])
+def test_models_of_the_package_pass(name: str) -> None:
+    model = next(m for key, m in FORWARD_MODELS.items() if key.startswith(name))
+    check(model, max_examples=5)
+
+
+def test_every_broken_law_is_named_with_its_point() -> None:
+    def wrong(soil_moisture: Tensor, slope: Tensor) -> Tensor:
+        return 0.1 - own_layer(soil_moisture, slope)
+
+    with pytest.raises(LawBrokenError) as found:
+        check(dataclasses.replace(OWN, function=wrong), max_examples=30)
+    message = str(found.value)
+    assert "wetter_soil_echoes_louder: own_layer" in message
+    assert "output_is_not_negative: own_layer" in message
+    assert "soil_moisture=" in message
+
+
+def test_the_point_is_the_smallest_that_breaks_the_law() -> None:
+    """Shrunk towards the lower bounds: the other argument stands at its own."""
+
+    def wrong(soil_moisture: Tensor, slope: Tensor) -> Tensor:
+        echo = own_layer(soil_moisture, slope)
+        return torch.where(soil_moisture[..., None] > 0.3, -echo, echo)
+
+    model = dataclasses.replace(OWN, function=wrong, laws=("output_is_not_negative",))
+    with pytest.raises(LawBrokenError, match=r"slope=0\.5\b"):
+        check(model)
+
+
+def test_a_layer_that_fails_is_named() -> None:
+    def wrong(soil_moisture: Tensor, slope: Tensor) -> Tensor:
+        raise RuntimeError("no weights")
+
+    with pytest.raises(LawBrokenError, match="own_layer fails with RuntimeError"):
+        check(dataclasses.replace(OWN, function=wrong), max_examples=3)
+
+
+def test_an_unknown_law_is_refused() -> None:
+    with pytest.raises(UnknownNameError, match="output_is_not_negativ"):
+        check(dataclasses.replace(OWN, laws=("output_is_not_negativ",)))
