@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import importlib
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
 import numpy as np
 import pytest
 
-from benchmarks.science.calibration import Answer, Replicate, calibrated, coverage_rows
+
+@pytest.fixture(scope="module")
+def bench(repository: Path) -> ModuleType:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(repository))
+        return importlib.import_module("benchmarks.science.calibration")
 
 
-def answer(errors: list[float], sd: float) -> Answer:
+def answer(bench: ModuleType, errors: list[float], sd: float) -> Any:
     n = len(errors)
     names = tuple("abc"[:n])
-    return Answer(names, np.zeros(n), np.array(errors), np.full(n, sd), np.full(n, 2.0), True)
+    return bench.Answer(names, np.zeros(n), np.array(errors), np.full(n, sd), np.full(n, 2.0), True)
 
 
-def test_coverage_counts_what_lies_inside():
+def test_coverage_counts_what_lies_inside(bench: ModuleType):
     # a errs by 0.5 and -1.5, b by 1.7 and -1.5; intervals end at 1.645 (90 %) and 0.67 (50 %)
-    rows = coverage_rows([answer([0.5, 1.7], 1.0), answer([-1.5, -1.5], 1.0)])
+    rows = bench.coverage_rows([answer(bench, [0.5, 1.7], 1.0), answer(bench, [-1.5, -1.5], 1.0)])
     a, b, together = rows
     assert (a["coverage_90"], a["coverage_50"]) == (1.0, 0.5)
     assert (b["coverage_90"], b["coverage_50"]) == (0.5, 0.0)
@@ -28,7 +38,7 @@ def test_coverage_counts_what_lies_inside():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("shifted", [True, False])
-def test_intervals_hold_the_truth(shifted: bool):
+def test_intervals_hold_the_truth(bench: ModuleType, shifted: bool):
     """Calibrated intervals on simulations.
 
     Shown: intervals of 90 % hold the scalars from which the pixels were drawn.
@@ -40,6 +50,6 @@ def test_intervals_hold_the_truth(shifted: bool):
 
     Judged: the share over all scalars within three standard errors of 0.9.
     """
-    answers = [calibrated(Replicate(i, shifted, 10, 4, False)) for i in range(500, 530)]
-    together = coverage_rows(answers)[-1]
+    answers = [bench.calibrated(bench.Replicate(i, shifted, 10, 4, False)) for i in range(500, 530)]
+    together = bench.coverage_rows(answers)[-1]
     assert 0.825 < together["coverage_90"] < 0.975
