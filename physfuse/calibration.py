@@ -330,23 +330,52 @@ def load_calibration(path: str | Path, *, table: Sequence[Variable] = STATE_TABL
         content = json.loads(path.read_text())
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise FileFormatError(f"{path} is no JSON: {error}") from error
+    return calibration_of(content, table=table, source=str(path))
+
+
+def calibration_of(
+    content: object, *, table: Sequence[Variable] = STATE_TABLE, source: str = "the calibration"
+) -> Calibration:
+    """Calibration from the content of its file, checked.
+
+    Parameters
+    ----------
+    content : dict
+        As :meth:`Calibration.to_json` writes it.
+    table : sequence of Variable
+        The state table that the run will use.
+    source : str
+        Where it comes from, for errors.
+
+    Returns
+    -------
+    Calibration
+
+    Raises
+    ------
+    FileFormatError
+        It is no calibration, of a newer format, or was changed by hand.
+    UnknownNameError
+        It names a scalar that is not known.
+    """
     if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise FileFormatError(f"{path} is no calibration of physfuse")
+        raise FileFormatError(f"{source} is no calibration of physfuse")
     if content.get("format_version") != FORMAT_VERSION:
         raise FileFormatError(
-            f"{path} has format {content.get('format_version')!r}; this version of physfuse reads "
-            f"{FORMAT_VERSION}"
+            f"{source} has format {content.get('format_version')!r}; this version of physfuse "
+            f"reads {FORMAT_VERSION}"
         )
+    content = dict(content)
     stated = content.pop("sha256", None)
     if stated != _digest(content):
         raise FileFormatError(
-            f"{path} was changed after it was written (its checksum does not match); calibrate "
+            f"{source} was changed after it was written (its checksum does not match); calibrate "
             "again, or make one from known values with Calibration.of_values"
         )
     try:
         return _from_content(content, table)
     except (KeyError, TypeError, AttributeError) as error:
-        raise FileFormatError(f"{path} lacks what a calibration has: {error}") from error
+        raise FileFormatError(f"{source} lacks what a calibration has: {error}") from error
 
 
 def _from_content(content: Mapping[str, Any], table: Sequence[Variable]) -> Calibration:

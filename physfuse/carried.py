@@ -101,8 +101,8 @@ def residuals(
 def carried(
     known: Residuals,
     day: float,
-    share: float = LASTING_SHARE,
-    timescale: float = LASTING_DAYS,
+    share: float | Tensor = LASTING_SHARE,
+    timescale: float | Tensor = LASTING_DAYS,
 ) -> Carried:
     """Noise on a day, from the residuals of the images nearest to it.
 
@@ -111,9 +111,9 @@ def carried(
     known : Residuals
     day : float
         [day]
-    share : float
+    share : float or Tensor, shape (C,)
         Of the noise's variance that lasts, in 0-1. [1]
-    timescale : float
+    timescale : float or Tensor, shape (C,)
         Over which it falls to 1/e, above 0. [day]
 
     Returns
@@ -144,10 +144,13 @@ def carried(
     )
     # What was not seen is an image of no weight: alone with its own variance.
     both = seen[..., :, None] & seen[..., None, :]
-    covariance = share * torch.exp(-(time[:, :, None] - time[:, None, :]).abs() / timescale)
-    covariance = torch.where(both, covariance[:, None], 0.0)
-    rest = torch.where(seen, (variance - share).clamp(min=1 - share), 1.0)
-    cross = share * torch.exp(-(time - day).abs() / timescale)[:, None] * seen
+    share, timescale = (torch.as_tensor(v, dtype=value.dtype) for v in (share, timescale))
+    share, timescale = share.expand(n_channels)[:, None], timescale.expand(n_channels)[:, None]
+    apart = (time[:, :, None] - time[:, None, :]).abs()[:, None]
+    covariance = share[..., None] * torch.exp(-apart / timescale[..., None])
+    covariance = torch.where(both, covariance, 0.0)
+    rest = torch.where(seen, torch.maximum(variance - share, 1 - share), 1.0)
+    cross = share * torch.exp(-(time - day).abs()[:, None] / timescale) * seen
     system = covariance + torch.diag_embed(rest)
     gain = torch.linalg.solve(system, cross[..., None])[..., 0]
     return Carried((gain * value).sum(-1), (gain * cross).sum(-1))

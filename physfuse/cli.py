@@ -11,8 +11,6 @@ from typing import TextIO
 
 from physfuse._version import __version__
 
-_PLANNED_MODELS = ("learned-sim", "learned", "hybrid")
-
 _DESCRIPTION = """\
 Daily biophysical variables of crops at 10 m, with uncertainty, from Sentinel-2 and Sentinel-1."""
 
@@ -194,7 +192,8 @@ def _add_retrieve(parser: argparse.ArgumentParser) -> None:
         "--model",
         default="physics",
         metavar="NAME",
-        help="physics (the default) or physics-calibrated",
+        help="physics (the default), physics-calibrated, learned-sim, hybrid, or the folder that "
+        "physfuse fit has written",
     )
     add(
         "--calibration",
@@ -357,17 +356,11 @@ def _place(text: str) -> tuple[float, float]:
 
 
 def _retrieve(arguments: argparse.Namespace) -> None:
-    from physfuse.errors import CubeError, DomainError
-    from physfuse.radiative.errors import unknown_name
+    from physfuse.branches import check_model
+    from physfuse.errors import CubeError
     from physfuse.retrieval import retrieve
-    from physfuse.summary import MODELS
 
-    if arguments.model in _PLANNED_MODELS:
-        raise DomainError(
-            f"model {arguments.model!r} is not available yet; available: {', '.join(MODELS)}"
-        )
-    if arguments.model not in MODELS:
-        raise unknown_name("model", arguments.model, MODELS)
+    check_model(arguments.model)
     if not (arguments.optical or arguments.radar):
         raise CubeError("no cube given; name one with --optical, --radar or both")
     if (arguments.predict is None) != (arguments.predict_out is None):
@@ -442,12 +435,8 @@ def _simulate(arguments: argparse.Namespace) -> None:
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:
-    from physfuse.errors import DomainError
     from physfuse.evaluation import evaluate
 
-    for model in arguments.models:
-        if model in _PLANNED_MODELS:
-            raise DomainError(f"model {model!r} is not available yet; available: physics")
     found = evaluate(
         optical=arguments.optical,
         radar=arguments.radar,

@@ -23,11 +23,12 @@ from physfuse.cube import (
     open_optical,
     open_radar,
 )
-from physfuse.inference.likelihood import STUDENT_NU
+from physfuse.inference.likelihood import STUDENT_NU, SpreadModel
 from physfuse.inference.operators import Operator, OpticalOperator, RadarOperator
 from physfuse.inference.posterior import Posterior
 from physfuse.inference.sampling import draw_student
 from physfuse.inference.state import Variable, optical_misfit, orbit_offset, radar_misfit
+from physfuse.models.hybrid import Hybrid
 from physfuse.output import PredictionWriter
 from physfuse.radiative.errors import CubeError
 from physfuse.radiative.radiometry import speckle_bias_db
@@ -140,7 +141,7 @@ class Predictor:
             if isinstance(self.target, OpticalCube) and isinstance(geometry, OpticalGeometry):
                 known = residuals(
                     solved.problem,
-                    solved.solution.state,
+                    solved.state,
                     torch.from_numpy(self.run.knot_days).to(torch.float64),
                     "optical",
                     self.target.bands,
@@ -176,12 +177,14 @@ def _channels(
     added: Sequence[tuple[str, ...]],
     gain: Callable[[Tensor], Tensor],
     day: int,
+    missed: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Mean and variance of every channel without noise, (P, C), to first order at the mean.
 
     The state is known along combinations that the sensor sees and unknown along curved ridges
     that it does not see; draws from the Gaussian leave such a ridge, the first order stays on it.
-    ``added`` names, for each kind of additive term, one variable per channel.
+    ``added`` names, for each kind of additive term, one variable per channel; ``missed`` gives a
+    learned residual from the unconstrained inputs, the Jacobian by them and the prediction.
     """
     inputs = list(operator.inputs)
     terms = [name for names in added for name in names]
@@ -195,6 +198,8 @@ def _channels(
     out = operator.linearise(values, torch.arange(len(mean)))
     clean = out.prediction.double()
     design = [out.jacobian.double() * slopes[:, None, :]]
+    if missed is not None:
+        clean = clean + missed(torch.stack(u, -1), design[0], clean)
     centre = clean
     for k, names in enumerate(added):
         factor = gain(clean) if k == 0 else torch.ones_like(clean)
@@ -204,6 +209,27 @@ def _channels(
     jacobian = torch.cat(design, -1)
     variance = ((jacobian @ covariance) * jacobian).sum(-1)
     return centre, variance.clamp(min=0)
+
+
+def _stretch(run: Run, operator: Operator, n_pixels: int) -> Tensor | float:
+    """Learned factor on the noise of a clear image, (P, C)."""
+    if run.hybrid is None:
+        return 1.0
+    clear = torch.ones(n_pixels, dtype=torch.float64)
+    return run.hybrid.stretch(operator, clear, torch.arange(n_pixels))
+
+
+def _missed(
+    hybrid: Hybrid, operator: OpticalOperator, spread: SpreadModel, stretch: Tensor | float
+) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+    """Residual of a clear image of every pixel."""
+    model = hybrid.residual_model(operator, optical_gain)
+
+    def missed(u: Tensor, jacobian: Tensor, prediction: Tensor) -> Tensor:
+        sd = stretch * spread(prediction, torch.zeros_like(prediction))
+        return model(u, jacobian, torch.arange(len(u)), prediction, sd)
+
+    return missed
 
 
 def _draws(centre: Tensor, variance: Tensor, sd: Tensor, generator: torch.Generator) -> Tensor:
@@ -257,10 +283,15 @@ def _predict_optical(
             hspot=fixed_value(run.plan, "hspot"),
             ant=fixed_value(run.plan, "ant"),
         )
-        centre, variance = _channels(posterior, operator, [misfits], optical_gain, day)
         spread = run.plan.changes.spread("optical", optical_spread)
-        sd = spread(centre.clamp(min=0), torch.zeros_like(centre))
-        noise = carried(known, day)
+        stretch = _stretch(run, operator, n_pixels)
+        missed = None
+        if run.hybrid is not None:
+            missed = _missed(run.hybrid, operator, spread, stretch)
+        centre, variance = _channels(posterior, operator, [misfits], optical_gain, day, missed)
+        sd = stretch * spread(centre.clamp(min=0), torch.zeros_like(centre))
+        lasting = () if run.hybrid is None else run.hybrid.lasting_noise(cube.bands)
+        noise = carried(known, day, *lasting)
         centre = centre + sd * noise.mean
         sd = sd * torch.sqrt(1 - noise.explained)
         draws = _draws(centre, variance, sd, generator)
@@ -293,7 +324,8 @@ def _predict_radar(
         at = looks[t].T if looks.ndim == 3 else np.broadcast_to(looks, shape)
         n_looks = torch.from_numpy(np.array(at, order="C")).to(centre).expand(shape)
         spread = run.plan.changes.spread("radar", radar_spread)
-        draws = _draws(centre, variance, spread(centre, n_looks), generator)
+        sd = _stretch(run, operator, n_pixels) * spread(centre, n_looks)
+        draws = _draws(centre, variance, sd, generator)
         seen = draws + speckle_bias_db(n_looks)
         parts.append(_quantiles("backscatter", 10 ** (centre / 10), 10 ** (seen / 10)))
     return _stack(parts)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import NamedTuple
-from warnings import warn
 
 import numpy as np
-import torch
 import xarray as xr
-from torch import Tensor
 
+from physfuse.branches import Branch, open_branch
 from physfuse.calibration import (
     SAMPLE,
     Calibration,
@@ -30,37 +28,21 @@ from physfuse.cube import (
     open_optical,
     open_radar,
 )
-from physfuse.derived import (
-    LIGHT_VARIABLES,
-    LOWEST_SUN,
-    PRODUCTS,
-    CanopyLight,
-    LightMoments,
-    canopy_days,
-    light_moments,
-    product_summary,
-    solar_zenith,
-)
-from physfuse.inference.gauss_newton import Problem, Status
-from physfuse.inference.moments import Summary, summarise
-from physfuse.inference.posterior import Posterior, sensor_shares
+from physfuse.derived import LIGHT_VARIABLES, PRODUCTS
+from physfuse.fields import FieldMaker
+from physfuse.inference.gauss_newton import Problem
 from physfuse.inference.scalars import NO_CHANGES
 from physfuse.inference.state import STATE_TABLE, Constant, Fixed, Variable
 from physfuse.output import DailyWriter, check_output_path, input_attributes
 from physfuse.prediction import Predictor, open_target
 from physfuse.progress import progress_bar
-from physfuse.radiative.errors import DomainError, PhysfuseWarning, unknown_name
-from physfuse.run import Run, Solved, build_problem, observed_on, plan_run, solve
-from physfuse.variables import SPREADS, QualityFlag, check_variables
+from physfuse.radiative.errors import DomainError
+from physfuse.run import Run, build_problem, plan_run, solve
+from physfuse.variables import check_variables
 from physfuse.workers import in_order
 
-MODELS = ("physics", "physics-calibrated")
-FITTED_MODELS = ("physics-calibrated",)  # which look at more than the pixel they retrieve
 BATCH_PIXELS = 400
 BATCH_KNOTS = 60_000  # pixels times knots: about 10 kB of covariances for each
-CHUNK_DAYS = 32
-FEW_OBSERVATIONS = 5  # acquisitions in a whole run
-SATURATED_SLOPE = 0.5  # relative spread of an LAI above 5 that counts as saturated
 SHARES = ("share_optical", "share_radar", "share_prior")
 
 
@@ -68,7 +50,7 @@ def retrieve(
     optical: Source | Sequence[Source] | None = None,
     radar: Source | Sequence[Source] | None = None,
     *,
-    model: str = "physics",
+    model: str | Path = "physics",
     calibration: Calibration | str | Path | None = None,
     out: str | Path | None = None,
     start: str | None = None,
@@ -91,11 +73,15 @@ def retrieve(
     ----------
     optical, radar : path, Dataset, sequence of these, or None
         Cubes by the input contract, or raw openEO files; at least one of the two.
-    model : {"physics", "physics-calibrated"}
-        Which arm infers: the state table as it is, or with what all pixels share calibrated.
+    model : str or path
+        Which arm infers: "physics", the state table as it is; "physics-calibrated", with what all
+        pixels share calibrated; "learned-sim", factors of encoders trained on simulations;
+        "learned", a network that sees the season; "hybrid", physics with a learned prior mean,
+        residual and noise; or the folder that :func:`physfuse.fit` has written.
     calibration : Calibration or path, optional
-        From :func:`physfuse.calibrate`, for "physics-calibrated"; without it the run is calibrated
-        on its own pixels first. Either way the output's attributes hold it.
+        From :func:`physfuse.calibrate`, for "physics-calibrated" and "hybrid"; without it the
+        former calibrates the run on its own pixels first, the latter takes the table. The output's
+        attributes hold it.
     out : path, optional
         NetCDF file to write; without it the result is built in memory.
     start, end : str, optional
@@ -135,14 +121,14 @@ def retrieve(
     PhysfuseError
         If an input breaks the contract, a name is not known, or an output exists.
     """
-    if model not in MODELS:
-        raise unknown_name("model", model, MODELS)
+    branch = open_branch(model)
     if (predict is None) != (predict_out is None):
         missing = "predict_out" if predict_out is None else "predict"
         raise ValueError(f"predict and predict_out go together: {missing} is missing")
-    if calibration is not None and model != "physics-calibrated":
+    if calibration is not None and not branch.takes_calibration:
         raise DomainError(
-            f"model {model!r} takes no calibration; the one that does is 'physics-calibrated'"
+            f"model {str(model)!r} takes no calibration, or brings its own; those that do are "
+            "'physics-calibrated' and 'hybrid'"
         )
     names = chosen_variables(variables, table)
     if isinstance(calibration, str | Path):
@@ -156,7 +142,9 @@ def retrieve(
     cubes: list[OpticalCube | RadarCube] = [*optical_cubes, *radar_cubes]
     check_common_grid(cubes)
     target = None if predict is None else open_target(predict, place)
-    if model == "physics-calibrated" and calibration is None:
+    if calibration is None:
+        calibration = branch.own_calibration(table)
+    if branch.calibrates and calibration is None:
         calibration = calibrate_cubes(
             optical_cubes,
             radar_cubes,
@@ -179,8 +167,10 @@ def retrieve(
         bare_soil=bare_soil,
         predicted_days=None if target is None else target.day,
         changes=NO_CHANGES if calibration is None else calibration.changes,
+        hybrid=branch.hybrid,
+        infer=branch.infer,
     )
-    attributes = _attributes(run, cubes, model, seed)
+    attributes = _attributes(run, cubes, branch, seed)
     if calibration is not None:
         attributes["calibration"] = calibration.to_json()
     diagnostics = None if variables is None else ("quality_flag", "n_optical", "n_radar")
@@ -275,13 +265,13 @@ def is_static(run: Run, name: str) -> bool:
 
 
 def _attributes(
-    run: Run, cubes: Sequence[OpticalCube | RadarCube], model: str, seed: int
+    run: Run, cubes: Sequence[OpticalCube | RadarCube], branch: Branch, seed: int
 ) -> dict[str, str | int]:
     """Attributes of the output: what was used and what was assumed."""
     constants = [slot.variable.name for slot in run.plan.layout.constants]
     return {
         **input_attributes(cubes),
-        "model": model,
+        **branch.attributes(),
         "bare_soil_model": run.plan.bare_soil,
         "seasons_start": " ".join(
             str(np.datetime64("1970-01-01", "D") + int(d)) for d in run.plan.season_start.tolist()
@@ -289,160 +279,4 @@ def _attributes(
         "state_varying": " ".join(v.name for v in run.plan.layout.varying),
         "state_constant": " ".join(dict.fromkeys(constants)),
         "seed": seed,
-    }
-
-
-class FieldMaker:
-    """Turns a solved batch into the fields of the output.
-
-    Parameters
-    ----------
-    run : Run
-    names : sequence of str
-        Variables to write.
-    static : sequence of str
-        Those without time.
-    shares : bool
-        Whether to compute the shares of the sensors.
-    place : tuple of float or None
-        Latitude and longitude, for the sun. [degree]
-    """
-
-    def __init__(
-        self,
-        run: Run,
-        names: Sequence[str],
-        static: Sequence[str],
-        *,
-        shares: bool,
-        place: tuple[float, float] | None,
-    ) -> None:
-        self.run, self.names, self.static, self.shares = run, names, static, shares
-        self.light_names = [name for name in names if name in LIGHT_VARIABLES]
-        self.light = CanopyLight(run.plan.dtype) if self.light_names else None
-        knots = torch.from_numpy(run.knot_days).to(torch.float64)
-        self.canopy_day = canopy_days(int(run.days[0]), int(run.days[-1]), knots)
-        self.sun = solar_zenith(run.days, place)
-        self.low_sun = (self.sun > LOWEST_SUN).numpy()
-        self.no_sun = place is None
-        needs_sun = {"fapar", "albedo"}.intersection(self.light_names)
-        if needs_sun and self.no_sun:
-            warn(
-                "fapar and albedo need the sun and the cubes tell no place: they are missing in "
-                "the output; give --place LAT,LON",
-                PhysfuseWarning,
-                stacklevel=3,
-            )
-
-    def fields(self, solved: Solved) -> dict[str, np.ndarray]:
-        """Every field of a batch, (D, P), static ones (P,)."""
-        run, posterior = self.run, solved.posterior
-        n_days, n_pixels = len(run.days), solved.problem.n_pixels
-        out: dict[str, np.ndarray] = {}
-        for name in self.names:
-            shape = (n_pixels,) if name in self.static else (n_days, n_pixels)
-            for field in (name, *(f"{name}_{s}" for s in SPREADS)):
-                out[field] = np.empty(shape, dtype=np.float32)
-        days = torch.from_numpy(run.days).to(torch.float64)
-        with torch.no_grad():
-            light = {}
-            if self.light is not None:
-                sun = torch.nan_to_num(self.sun, nan=0.0)
-                light = light_moments(
-                    posterior, self.light, self.light_names, days, sun, self.canopy_day
-                )
-            self._static(posterior, days[:1], out)
-            for first in range(0, n_days, CHUNK_DAYS):
-                rows = slice(first, min(first + CHUNK_DAYS, n_days))
-                for name, summary in self._daily(posterior, days[rows], light).items():
-                    _put(out, name, rows, summary)
-            for name in {"fapar", "albedo"}.intersection(self.light_names):
-                dark = np.ones(n_days, bool) if self.no_sun else self.low_sun
-                for field in (name, *(f"{name}_{s}" for s in SPREADS)):
-                    out[field][dark] = np.nan
-            out |= self._diagnostics(solved, days)
-        return out
-
-    def _daily(
-        self, posterior: Posterior, day: Tensor, light: Mapping[str, LightMoments]
-    ) -> dict[str, Summary]:
-        """Summaries of everything that varies, on some days."""
-        daily = [name for name in self.names if name not in self.static]
-        state = [n for n in daily if n not in LIGHT_VARIABLES and n not in PRODUCTS]
-        products = [name for name in daily if name in PRODUCTS]
-        inputs = [i for name in products for i in PRODUCTS[name].inputs]
-        union = list(dict.fromkeys([*state, *inputs]))
-        out = {name: light[name].at(day) for name in daily if name in light}
-        if not union:
-            return out
-        mean, covariance = posterior.joint(union, day)
-        for name in state:
-            i = union.index(name)
-            transform = posterior.row(name).transform
-            out[name] = summarise(transform, mean[..., i], covariance[..., i, i])
-        for name in products:
-            at = [union.index(i) for i in PRODUCTS[name].inputs]
-            part = covariance[..., at, :][..., at]
-            out[name] = product_summary(posterior, name, mean[..., at], part)
-        return out
-
-    def _static(self, posterior: Posterior, day: Tensor, out: dict[str, np.ndarray]) -> None:
-        """Fill the fields that do not vary by day."""
-        for name, summary in _state_summaries(posterior, list(self.static), day).items():
-            for field, values in _named(name, summary):
-                out[field][:] = values[0].numpy()
-
-    def _diagnostics(self, solved: Solved, days: Tensor) -> dict[str, np.ndarray]:
-        """Quality flags, counts and shares."""
-        run = self.run
-        counts = {
-            sensor: observed_on(solved.problem, sensor, run.knot_days, run.days).numpy()
-            for sensor in ("optical", "radar")
-        }
-        total = sum(
-            (s.valid.any(-1).sum(-1) for s in solved.problem.streams),
-            torch.zeros(solved.problem.n_pixels, dtype=torch.long),
-        ).numpy()
-        flag = np.zeros((len(run.days), solved.problem.n_pixels), dtype=np.uint8)
-        flag[:, total == 0] |= np.uint8(QualityFlag.PRIOR_ONLY)
-        flag[:, (total > 0) & (total < FEW_OBSERVATIONS)] |= np.uint8(QualityFlag.FEW_OBSERVATIONS)
-        failed = (solved.solution.status != int(Status.CONVERGED)).numpy()
-        flag[:, failed] |= np.uint8(QualityFlag.NOT_CONVERGED)
-        if self.light_names:
-            flag[self.low_sun] |= np.uint8(QualityFlag.SUN_TOO_LOW)
-        lai = _state_summaries(solved.posterior, ["lai"], days)["lai"]
-        saturated = (lai.median > 5) & (lai.std > SATURATED_SLOPE * lai.median)
-        flag[saturated.numpy()] |= np.uint8(QualityFlag.SATURATED)
-        flag[(lai.median > 10).numpy()] |= np.uint8(QualityFlag.OUT_OF_DOMAIN)
-        out: dict[str, np.ndarray] = {
-            "quality_flag": flag,
-            "n_optical": counts["optical"].astype(np.int16),
-            "n_radar": counts["radar"].astype(np.int16),
-        }
-        if self.shares:
-            shares = sensor_shares(solved.problem, solved.solution, solved.posterior, days)
-            out |= {f"share_{k}": v.numpy().astype(np.float32) for k, v in shares.items()}
-        return out
-
-
-def _named(name: str, summary: Summary) -> list[tuple[str, Tensor]]:
-    """Fields of a variable with their values."""
-    spreads = {"q05": summary.q05, "q95": summary.q95, "std": summary.std}
-    return [(name, summary.median), *((f"{name}_{s}", spreads[s]) for s in SPREADS)]
-
-
-def _put(out: dict[str, np.ndarray], name: str, rows: slice, summary: Summary) -> None:
-    """Store the summary of some days."""
-    for field, values in _named(name, summary):
-        out[field][rows] = values.numpy()
-
-
-def _state_summaries(posterior: Posterior, names: Sequence[str], day: Tensor) -> dict[str, Summary]:
-    """Posterior of state variables on some days."""
-    if not names:
-        return {}
-    mean, variance = posterior.marginal(names, day)
-    return {
-        name: summarise(posterior.row(name).transform, mean[..., i], variance[..., i])
-        for i, name in enumerate(names)
     }

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,17 +17,26 @@ from physfuse.inference.gauss_newton import (
     Options,
     Problem,
     Solution,
+    State,
     Status,
     collect,
     iterate,
     merge,
     resume,
+    start,
 )
 from physfuse.inference.initial import RESTART_LAI, constant_start, first_guess
 from physfuse.inference.likelihood import Stream
-from physfuse.inference.posterior import Posterior, posterior, season_starts
+from physfuse.inference.posterior import (
+    Posterior,
+    ShiftModel,
+    posterior,
+    season_starts,
+    sensor_shares,
+)
 from physfuse.inference.scalars import NO_CHANGES, Changes
-from physfuse.inference.state import STATE_TABLE, Variable
+from physfuse.inference.state import STATE_TABLE, StateLayout, Variable
+from physfuse.models.hybrid import Hybrid
 from physfuse.radiative.errors import CubeError, DomainError
 from physfuse.streams import Plan, optical_streams, radar_streams, run_layout
 
@@ -50,6 +60,11 @@ class Run:
     knot_days : ndarray of int, shape (K,)
         Observation days and both ends of the output.
     options : Options
+        How to iterate.
+    hybrid : Hybrid, optional
+        What is learned beside the operators.
+    infer : callable, optional
+        Takes the place of the solve: a learned arm.
     """
 
     optical: tuple[OpticalCube, ...]
@@ -58,11 +73,29 @@ class Run:
     days: np.ndarray
     knot_days: np.ndarray
     options: Options
+    hybrid: Hybrid | None = None
+    infer: Callable[[Run, Problem], Solved] | None = None
 
     @property
     def grid(self) -> Grid:
         """Grid that all cubes share."""
         return self.optical[0].grid if self.optical else self.radar[0].grid
+
+    @property
+    def south(self) -> bool:
+        """Whether the place is known to lie south of the equator."""
+        return self.grid.place is not None and self.grid.place[0] < 0
+
+    @property
+    def shift(self) -> ShiftModel | None:
+        """What moves the prior mean, by day."""
+        if self.hybrid is None:
+            return None
+        return functools.partial(_shift, self.hybrid, self.plan.layout, self.south)
+
+
+def _shift(hybrid: Hybrid, layout: StateLayout, south: bool, day: Tensor) -> Tensor:
+    return hybrid.shift(layout, day, south=south)
 
 
 @dataclass(frozen=True)
@@ -72,13 +105,41 @@ class Solved:
     Attributes
     ----------
     problem : Problem
-    solution : Solution
     posterior : Posterior
+    solution : Solution or None
+        The optimum, where the arm looks for one.
+    share : callable, optional
+        Days -> share of each sensor and of the prior in the LAI, where there is no optimum.
     """
 
     problem: Problem
-    solution: Solution
     posterior: Posterior
+    solution: Solution | None
+    share: Callable[[Tensor], dict[str, Tensor]] | None = None
+
+    @property
+    def converged(self) -> Tensor:
+        """Which pixels ended at an optimum, (P,); all where none is looked for."""
+        if self.solution is None:
+            return torch.ones(self.problem.n_pixels, dtype=torch.bool)
+        return self.solution.status == int(Status.CONVERGED)
+
+    @property
+    def state(self) -> State:
+        """Operators and deviations at the optimum, or at the posterior mean where there is none."""
+        if self.solution is not None:
+            return self.solution.state
+        x = self.posterior.x_mean - self.problem.prior_mean_x()
+        c = self.posterior.c_mean - self.problem.layout.prior_mean_c()
+        return start(self.problem, x, c)
+
+    def shares(self, day: Tensor) -> dict[str, Tensor]:
+        """Share of each sensor and of the prior in the LAI, each (D, P); see `sensor_shares`."""
+        if self.solution is not None:
+            return sensor_shares(self.problem, self.solution, self.posterior, day)
+        if self.share is None:
+            raise RuntimeError("an arm without an optimum must state its shares")
+        return self.share(day)
 
 
 def plan_run(
@@ -93,6 +154,8 @@ def plan_run(
     options: Options | None = None,
     predicted_days: np.ndarray | None = None,
     changes: Changes = NO_CHANGES,
+    hybrid: Hybrid | None = None,
+    infer: Callable[[Run, Problem], Solved] | None = None,
 ) -> Run:
     """Calendar and state of a run.
 
@@ -114,6 +177,10 @@ def plan_run(
         Days of a cube to be predicted, within or outside the output.
     changes : Changes
         What a calibration changes in the table and in the noise.
+    hybrid : Hybrid, optional
+        What is learned beside the operators.
+    infer : callable, optional
+        A learned arm, in place of the solve.
 
     Returns
     -------
@@ -157,6 +224,8 @@ def plan_run(
         np.arange(first, last + 1),
         knots,
         options or Options(),
+        hybrid,
+        infer,
     )
 
 
@@ -202,7 +271,11 @@ def problem_of(
         streams.extend(radar_streams(heard, part, run.plan, run.knot_days))
     knot_day = torch.from_numpy(run.knot_days).to(torch.float64)
     steps = transitions(run.plan.layout, knot_day.diff())
-    return Problem(run.plan.layout, steps, tuple(streams), len(run.knot_days), n_pixels)
+    problem = Problem(run.plan.layout, steps, tuple(streams), len(run.knot_days), n_pixels)
+    if run.hybrid is None:
+        return problem
+    with torch.no_grad():
+        return run.hybrid.dressed(problem, knot_day, south=run.south)
 
 
 def trust_clear(problem: Problem) -> Problem:
@@ -232,13 +305,22 @@ def solve(run: Run, problem: Problem) -> Solved:
     -------
     Solved
     """
+    if run.infer is not None:
+        with torch.no_grad():
+            return run.infer(run, problem)
     knot_day = torch.from_numpy(run.knot_days).to(torch.float64)
     solution = solve_state(run, problem)
     with torch.no_grad():
         full = posterior(
-            problem, solution, knot_day, run.plan.season_start, STEP_LIMIT, run.plan.table
+            problem,
+            solution,
+            knot_day,
+            run.plan.season_start,
+            STEP_LIMIT,
+            run.plan.table,
+            run.shift,
         )
-    return Solved(problem, solution, full)
+    return Solved(problem, full, solution)
 
 
 def solve_state(run: Run, problem: Problem) -> Solution:

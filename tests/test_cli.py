@@ -106,7 +106,7 @@ def test_a_place_south_of_the_equator_is_no_option(calls: list[dict[str, Any]]):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("retrieve --radar r.nc --out d.nc --model hybrid", "'hybrid' is not available yet"),
+        ("retrieve --radar r.nc --out d.nc --model hybird", "did you mean 'hybrid'"),
         ("retrieve --radar r.nc --out d.nc --model phisics", "did you mean 'physics'?"),
         ("retrieve --out d.nc", "--optical, --radar or both"),
         ("retrieve --radar r.nc --out d.nc --predict p.nc", "--predict-out"),

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from physfuse.baselines import BASELINES, Series, baseline
+from physfuse.branches import FITTED_MODELS, MODELS
 from physfuse.radiative.errors import DomainError, unknown_name
-from physfuse.retrieval import FITTED_MODELS, MODELS
 from physfuse.scores import SplitNormal, Values, split_normal
 
 from .points import NEAR_INFRARED, RED, Points, index_of

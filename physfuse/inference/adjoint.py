@@ -26,6 +26,7 @@ from .gauss_newton import (
     ceiling,
     local_inputs,
     local_offset,
+    model_residual,
     newton_step,
     start,
 )
@@ -97,7 +98,30 @@ def _prediction(
     flat = torch.stack(values, -1).flatten(0, 1)
     out = stream.operator.predict(flat, stream.geometry.flatten())
     prediction = out.view(stream.observed.shape).to(x)
+    prediction = prediction + _missed(problem, stream, u.detach(), flat.detach(), prediction)
     return prediction, local_offset(problem, stream, local), u
+
+
+def _missed(
+    problem: Problem, stream: Stream, u: Tensor, values: Tensor, prediction: Tensor
+) -> Tensor | float:
+    """Residual of every acquisition, (P, A, C); differentiable by its own parameters only."""
+    if stream.residual is None:
+        return 0.0
+    used = stream.valid.any(-1).flatten()
+    pairs = used.nonzero()[:, 0]
+    slopes = [
+        variable.transform.slope(u[..., i]).flatten()[pairs]
+        for i, variable in enumerate(map(problem.layout.variable, stream.operator.inputs))
+        if variable is not None
+    ]
+    with torch.no_grad():
+        out = stream.operator.linearise(values[pairs], stream.geometry.flatten()[pairs])
+    by_u = out.jacobian * torch.stack(slopes, -1).to(out.jacobian)[:, None]
+    known = prediction.detach().flatten(0, 1)[pairs]
+    missed = model_residual(stream, u.flatten(0, 1)[pairs], by_u, known, pairs)
+    nothing = prediction.detach().flatten(0, 1) * 0
+    return nothing.index_add(0, pairs, missed).view(prediction.shape)
 
 
 def cost_gradient(
@@ -126,7 +150,7 @@ def cost_gradient(
         layout = problem.layout
         weights = jump_weights(problem.transitions, x)
         by_x, _ = prior_force(markov_prior(problem.transitions, weights), x)
-        by_x = by_x - ceiling(layout, x)[1]
+        by_x = by_x - ceiling(problem, x)[1]
         by_c = c / layout.prior_sd_c().to(c) ** 2
         for stream in problem.streams:
             prediction, offset, _ = _prediction(problem, stream, x, c)

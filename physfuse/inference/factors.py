@@ -101,6 +101,10 @@ class FactorSides(NamedTuple):
     plain: Float[Tensor, "seen channels columns"]
     weighted: Float[Tensor, "seen channels columns"]
 
+    def scaled(self, factor: float) -> FactorSides:
+        """Factors with some times the information."""
+        return self if factor == 1.0 else self._replace(weighted=factor * self.weighted)
+
     def at(self, k: int, m: int) -> tuple[Addend, Addend] | None:
         """Parts of one knot: for the rows of its m components, and for those of the constants."""
         here = self.order.at(k)

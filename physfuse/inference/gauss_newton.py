@@ -79,6 +79,8 @@ class Problem:
     streams : tuple of Stream
         All acquisitions, each assigned to a knot.
     n_knots, n_pixels : int
+    shift : Tensor, shape (K, m), optional
+        Moves the prior mean of x at every knot: deviations are from the layout's mean and it.
     """
 
     layout: StateLayout
@@ -86,6 +88,7 @@ class Problem:
     streams: tuple[Stream, ...]
     n_knots: int
     n_pixels: int
+    shift: Float[Tensor, "knots m"] | None = None
 
     @cached_property
     def orders(self) -> tuple[KnotOrder, ...]:
@@ -97,6 +100,11 @@ class Problem:
         """Problem of some of the pixels."""
         streams = tuple(s.take(pixels) for s in self.streams)
         return dataclasses.replace(self, streams=streams, n_pixels=len(pixels))
+
+    def prior_mean_x(self) -> Float[Tensor, "knots 1 m"]:
+        """Prior mean of x at every knot, the same for all pixels."""
+        mean = self.layout.prior_mean_x().expand(self.n_knots, -1)
+        return (mean if self.shift is None else mean + self.shift)[:, None]
 
 
 @dataclass(frozen=True)
@@ -175,7 +183,11 @@ def local_inputs(problem: Problem, stream: Stream, local: Tensor) -> Tensor:
     """Unconstrained values of the operator's inputs at each acquisition, shape (P, A, V)."""
     mean, everything = _prior_mean(problem.layout, local)
     fixed = everything[len(mean) :].expand(*local.shape[:-1], -1)
-    return torch.gather(torch.cat([local + mean, fixed], -1), -1, stream.columns)
+    at = local + mean
+    if problem.shift is not None:
+        moved = problem.shift.to(local)[stream.knot]
+        at = at + torch.nn.functional.pad(moved, (0, at.shape[-1] - moved.shape[-1]))
+    return torch.gather(torch.cat([at, fixed], -1), -1, stream.columns)
 
 
 def linearise(problem: Problem, stream: Stream, x: Tensor, c: Tensor) -> Linear:
@@ -195,13 +207,53 @@ def linearise(problem: Problem, stream: Stream, x: Tensor, c: Tensor) -> Linear:
         slopes.append(variable.transform.slope(u[:, i]))
     out = stream.operator.linearise(torch.stack(values, -1), stream.geometry.flatten()[pairs])
     slope = torch.stack(slopes, -1).to(out.jacobian.dtype)
+    by_u = out.jacobian * slope[:, None]
+    prediction = out.prediction.to(x)
+    if stream.residual is not None:
+        prediction = prediction + model_residual(stream, u, by_u, prediction, pairs)
     n_channels, n_inputs = out.jacobian.shape[1:]
-    channel = x.new_zeros(len(used), n_channels).index_copy(0, pairs, out.prediction.to(x))
+    channel = x.new_zeros(len(used), n_channels).index_copy(0, pairs, prediction)
     jacobian = out.jacobian.new_zeros(len(used), n_channels, n_inputs)
-    jacobian = jacobian.index_copy(0, pairs, out.jacobian * slope[:, None])
+    jacobian = jacobian.index_copy(0, pairs, by_u)
     shape = stream.observed.shape
     channel = channel.view(shape) + local_offset(problem, stream, local)
     return Linear(channel, jacobian.view(*shape, n_inputs))
+
+
+def model_residual(
+    stream: Stream,
+    u: Float[Tensor, "pairs inputs"],
+    jacobian: Float[Tensor, "pairs channels inputs"],
+    prediction: Float[Tensor, "pairs channels"],
+    pairs: Int[Tensor, " pairs"],
+) -> Float[Tensor, "pairs channels"]:
+    """What a stream's operator misses of some acquisitions.
+
+    Parameters
+    ----------
+    stream : Stream
+        With a residual.
+    u : Tensor, shape (N, V)
+        Unconstrained inputs.
+    jacobian : Tensor, shape (N, C, V)
+        By them.
+    prediction : Tensor, shape (N, C)
+        Of the operator alone.
+    pairs : Tensor of int, shape (N,)
+        Index into the flattened (P, A).
+
+    Returns
+    -------
+    Tensor, shape (N, C)
+    """
+    if stream.residual is None:
+        return torch.zeros_like(prediction)
+    sd = stream.spread(prediction.detach(), stream.noise.flatten(0, 1)[pairs])
+    if stream.stretch is not None:
+        sd = sd * stream.stretch.flatten(0, 1)[pairs]
+    sd = torch.where(stream.valid.flatten(0, 1)[pairs], sd, torch.inf)
+    geometry = stream.geometry.flatten()[pairs]
+    return stream.residual(u, jacobian, geometry, prediction, sd).to(prediction)
 
 
 def local_offset(problem: Problem, stream: Stream, local: Tensor) -> Tensor:
@@ -339,7 +391,7 @@ def newton_step(
     known = known or misfit(problem, state, prior, state.frozen)
     factors = data_factors(problem, state, dtype, scale, known.differences)
     gradient = known.gradient
-    ridge, pull = ceiling(layout, state.x)
+    ridge, pull = ceiling(problem, state.x)
     precision_c = (layout.prior_sd_c().to(state.c) ** -2).expand_as(state.c)
     gradient_c = precision_c * state.c
     if damping is not None:
@@ -399,12 +451,12 @@ def _knots(
         yield Knot(rows, blocks.upper(k), tuple(constants))
 
 
-def ceiling(layout: StateLayout, x: Tensor) -> tuple[Tensor, Tensor]:
+def ceiling(problem: Problem, x: Tensor) -> tuple[Tensor, Tensor]:
     """Diagonal precision and gradient of the soft penalty on LAI above its ceiling, (K, P, m)."""
-    at, variable = layout.component_of("lai"), layout.variable("lai")
+    at, variable = problem.layout.component_of("lai"), problem.layout.variable("lai")
     if at is None or variable is None:
         return torch.zeros_like(x), torch.zeros_like(x)
-    u = x[..., at] + variable.prior_mean
+    u = x[..., at] + problem.prior_mean_x().to(x)[..., at]
     excess = (variable.transform.value(u) - LAI_CEILING).clamp(min=0) / LAI_CEILING_SD
     slope = variable.transform.slope(u) / LAI_CEILING_SD * (excess > 0)
     unit = torch.nn.functional.one_hot(torch.tensor(at, device=x.device), x.shape[-1]).to(x)
@@ -429,7 +481,7 @@ def total_cost(
         total = total + cost(stream, held, difference)
     at, variable = layout.component_of("lai"), layout.variable("lai")
     if at is not None and variable is not None:
-        lai = variable.transform.value(x[..., at] + variable.prior_mean)
+        lai = variable.transform.value(x[..., at] + problem.prior_mean_x().to(x)[..., at])
         excess = (lai - LAI_CEILING).clamp(min=0) / LAI_CEILING_SD
         total = total + 0.5 * (excess**2).sum(0)
     return total

@@ -29,6 +29,13 @@ CLOUD_MEAN, CLOUD_SD = 0.4, 0.3  # reflectance of what is not clear, per band
 
 SpreadModel = Callable[[Tensor, Tensor], Tensor]
 GainModel = Callable[[Tensor], Tensor]
+ResidualModel = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
+"""(u, jacobian, geometry, prediction, sd) -> what the operator misses of each channel, (N, C).
+
+u (N, V) are the operator's inputs in the unconstrained space, the jacobian (N, C, V) is by them, sd
+is infinite where a channel was not observed. Nothing flows back to u: the slope that the solve
+takes is the operator's alone.
+"""
 
 
 class Stream(NamedTuple):
@@ -60,6 +67,10 @@ class Stream(NamedTuple):
         (prediction, noise) -> standard deviation of each channel.
     gain : callable
         prediction -> derivative of the channel by its misfit.
+    stretch : Tensor, shape (P, A, C), optional
+        Factor on the standard deviation of each channel, above 0; a learned noise.
+    residual : callable, optional
+        What the operator misses, see :data:`ResidualModel`.
     """
 
     sensor: str
@@ -75,6 +86,15 @@ class Stream(NamedTuple):
     noise: Float[Tensor, "pixels acquisitions channels"]
     spread: SpreadModel
     gain: GainModel
+    stretch: Float[Tensor, "pixels acquisitions channels"] | None = None
+    residual: ResidualModel | None = None
+
+    def sd(
+        self, channel: Float[Tensor, "pixels acquisitions channels"]
+    ) -> Float[Tensor, "pixels acquisitions channels"]:
+        """Standard deviation of every channel at a prediction."""
+        sd = self.spread(channel, self.noise)
+        return sd if self.stretch is None else sd * self.stretch
 
     def take(self, pixels: Int[Tensor, " kept"]) -> Stream:
         """Stream of some of the pixels."""
@@ -87,6 +107,7 @@ class Stream(NamedTuple):
             offset=self.offset[pixels],
             clear=self.clear[pixels],
             noise=self.noise[pixels],
+            stretch=None if self.stretch is None else self.stretch[pixels],
         )
 
 
@@ -96,7 +117,7 @@ class Linear(NamedTuple):
     Attributes
     ----------
     channel : Tensor, shape (P, A, C)
-        The operator's channels plus offset, without the misfit's share.
+        The operator's channels plus residual and offset, without the misfit's share.
     jacobian : Tensor, shape (P, A, C, V)
         Derivative of the channels by the operator's inputs, zero where nothing was observed.
     """
@@ -131,7 +152,7 @@ def local_state(
 
 def freeze(stream: Stream, linear: Linear) -> Frozen:
     """Spread and gain at the present prediction."""
-    return Frozen(stream.spread(linear.channel, stream.noise), stream.gain(linear.channel))
+    return Frozen(stream.sd(linear.channel), stream.gain(linear.channel))
 
 
 def residual(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -26,6 +26,7 @@ from .spread import widening
 from .state import STATE_TABLE, StateLayout, Variable
 
 _SHARE_STEP = 1e-4
+ShiftModel = Callable[[Tensor], Tensor]
 CHUNK_DAYS = 32  # days whose full blocks are in memory at once
 
 
@@ -49,6 +50,8 @@ class Posterior:
     at_optimum : bool
         Whether it is the Gaussian at an optimum, narrower than the posterior, which the factors of
         :mod:`physfuse.inference.spread` correct. Where not, nothing is ever widened.
+    shift : callable, optional
+        Days (D,) -> what moves the prior mean of x on them, (D, m).
     """
 
     layout: StateLayout
@@ -60,6 +63,7 @@ class Posterior:
     season_start: Float[Tensor, " seasons"]
     table: tuple[Variable, ...] = STATE_TABLE
     at_optimum: bool = True
+    shift: ShiftModel | None = None
 
     def season(self, day: Float[Tensor, " days"]) -> Int[Tensor, " days"]:
         """Season of each day."""
@@ -222,10 +226,15 @@ class Posterior:
         starts = sorted(set(self.layout.component).intersection(used.tolist()))
         span = bridge(self.layout, self.knot_day, day, self.weights, starts)
         k = span.knot
-        prior = self.layout.prior_mean_x().to(self.x_mean)[used]
+        prior = self._prior_mean(self.knot_day)[..., used]
         deviation = self.x_mean[..., used] - prior
         mean = span.early @ deviation[k][..., None] + span.late @ deviation[k + 1][..., None]
-        return span, k, mean[..., 0] + prior
+        return span, k, mean[..., 0] + self._prior_mean(day)[..., used]
+
+    def _prior_mean(self, day: Tensor) -> Tensor:
+        """Prior mean of x on some days, (D, 1, m)."""
+        mean = self.layout.prior_mean_x().to(self.x_mean).expand(len(day), -1)
+        return (mean if self.shift is None else mean + self.shift(day))[:, None]
 
     def mean(
         self, names: Sequence[str], day: Float[Tensor, " days"]
@@ -281,6 +290,7 @@ def posterior(
     season_start: Float[Tensor, " seasons"],
     tolerance: float,
     table: tuple[Variable, ...] = STATE_TABLE,
+    shift: ShiftModel | None = None,
     **scale: float,
 ) -> Posterior:
     """Posterior at a solution, from the factors linearised there.
@@ -295,6 +305,8 @@ def posterior(
         A last step whose mean squared size exceeds this many posterior variances is not taken.
     table : tuple of Variable
         All rows, unseen ones included.
+    shift : callable, optional
+        That of the problem, on any day.
     **scale : float
         Factor on the information of a sensor ("optical", "radar").
 
@@ -314,12 +326,13 @@ def posterior(
     return Posterior(
         layout,
         knot_day.to(torch.float64),
-        x + layout.prior_mean_x().to(x),
+        x + problem.prior_mean_x().to(x),
         c + layout.prior_mean_c().to(c),
         cov,
         state.weights,
         season_start.to(torch.float64),
         table,
+        shift=shift,
     )
 
 
@@ -343,6 +356,42 @@ def sensor_shares(
     dict
         "optical", "radar" and "prior", each of shape (D, P), non-negative, adding up to one.
     """
+
+    def scaled(sensor: str, factor: float) -> Posterior:
+        return posterior(
+            problem,
+            solution,
+            full.knot_day,
+            full.season_start,
+            math.inf,
+            full.table,
+            full.shift,
+            **{sensor: factor},
+        )
+
+    return shares_by_difference(problem, full, scaled, day)
+
+
+def shares_by_difference(
+    problem: Problem,
+    full: Posterior,
+    scaled: Callable[[str, float], Posterior],
+    day: Float[Tensor, " days"],
+) -> dict[str, Float[Tensor, "days pixels"]]:
+    """Shares of :func:`sensor_shares` for posteriors of any origin.
+
+    Parameters
+    ----------
+    problem : Problem
+    full : Posterior
+    scaled : callable
+        Sensor and factor -> the posterior with the sensor's information times the factor.
+    day : Tensor, shape (D,)
+
+    Returns
+    -------
+    dict
+    """
     _, at_full = full.marginal(["lai"], day, widened=False)
     shares: dict[str, Tensor] = {}
     total = torch.zeros_like(at_full[..., 0])
@@ -350,15 +399,7 @@ def sensor_shares(
         if not any(s.sensor == sensor for s in problem.streams):
             shares[sensor] = torch.zeros_like(total)
             continue
-        less = posterior(
-            problem,
-            solution,
-            full.knot_day,
-            full.season_start,
-            math.inf,
-            full.table,
-            **{sensor: 1 - _SHARE_STEP},
-        )
+        less = scaled(sensor, 1 - _SHARE_STEP)
         _, at_less = less.marginal(["lai"], day, widened=False)
         share = (at_less - at_full)[..., 0] / (_SHARE_STEP * at_full[..., 0])
         shares[sensor] = share.clamp(0, 1)

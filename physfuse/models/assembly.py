@@ -202,7 +202,10 @@ def _check_transform(layout: StateLayout, name: str, transform: str, model: str)
 
 
 def encoder_solution(
-    problem: Problem, trained: Mapping[str, Trained] | None = None, jump_passes: int = JUMP_PASSES
+    problem: Problem,
+    trained: Mapping[str, Trained] | None = None,
+    jump_passes: int = JUMP_PASSES,
+    scale: Mapping[str, float] | None = None,
 ) -> tuple[Factorisation, Tensor]:
     """Exact solve with the encoders' factors in place of linearised ones.
 
@@ -212,6 +215,8 @@ def encoder_solution(
         As in :func:`encoder_factors`.
     jump_passes : int
         Further solves, each with the jump weights of the one before; from 0.
+    scale : mapping of str to float, optional
+        Factor on the information of a sensor.
 
     Returns
     -------
@@ -221,7 +226,11 @@ def encoder_solution(
         Jump weights of the last solve.
     """
     with torch.no_grad():
-        factors = encoder_factors(problem, trained)
+        sensors = [stream.sensor for stream in problem.streams]
+        factors = tuple(
+            sides.scaled((scale or {}).get(sensor, 1.0))
+            for sensor, sides in zip(sensors, encoder_factors(problem, trained), strict=True)
+        )
         steps = problem.transitions
         shape = (problem.n_knots - 1, problem.n_pixels, len(steps.jumps))
         weights = torch.ones(shape, dtype=torch.float64)
@@ -259,6 +268,7 @@ def learned_posterior(
     season_start: Float[Tensor, " seasons"],
     trained: Mapping[str, Trained] | None = None,
     table: tuple[Variable, ...] = STATE_TABLE,
+    scale: Mapping[str, float] | None = None,
 ) -> Posterior:
     """Posterior of the arm ``learned-sim``: no operator is called, nothing is iterated.
 
@@ -270,6 +280,8 @@ def learned_posterior(
         See :class:`physfuse.inference.Posterior`. [day]
     table : tuple of Variable
         All rows, unseen ones included.
+    scale : mapping of str to float, optional
+        Factor on the information of a sensor.
 
     Returns
     -------
@@ -278,7 +290,7 @@ def learned_posterior(
         not to the curvature at one optimum, and their intervals hold what they say
         (``benchmarks/science/learned_start.py``).
     """
-    found, weights = encoder_solution(problem, trained)
+    found, weights = encoder_solution(problem, trained, scale=scale)
     layout = problem.layout
     return Posterior(
         layout,

@@ -12,7 +12,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from importlib.resources import as_file, files
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +78,10 @@ class Card:
     sha256 : str
         Of the weights file.
     format : int
+    kind : str
+        What the weights are of: ``"encoder"``, ``"hybrid"``.
+    calibration : dict, optional
+        Content of the calibration file that a hybrid was fitted with.
     """
 
     name: str
@@ -97,6 +101,8 @@ class Card:
     weights: str
     sha256: str
     format: int = FORMAT
+    kind: str = "encoder"
+    calibration: dict[str, Any] | None = None
 
     def check(
         self,
@@ -184,12 +190,12 @@ def build_encoder(card: Card) -> Encoder:
         ) from error
 
 
-def save_trained(encoder: Encoder, card: Card, folder: Path) -> Card:
+def save_trained(module: nn.Module, card: Card, folder: Path) -> Card:
     """Write weights and card: ``cards/<name>.json`` and ``weights/<name>.safetensors``.
 
     Parameters
     ----------
-    encoder : Encoder
+    module : torch.nn.Module
     card : Card
         ``weights`` and ``sha256`` are filled in.
     folder : Path
@@ -200,7 +206,7 @@ def save_trained(encoder: Encoder, card: Card, folder: Path) -> Card:
     Card
         As written.
     """
-    data = save({k: v.detach().contiguous() for k, v in encoder.state_dict().items()})
+    data = save({k: v.detach().contiguous() for k, v in module.state_dict().items()})
     weights = f"{card.name}.safetensors"
     digest = hashlib.sha256(data).hexdigest()
     card = dataclasses.replace(card, weights=weights, sha256=digest)
@@ -237,12 +243,37 @@ def load_trained(which: str | Path) -> Trained:
         return _load(Path(text))
     if text not in SHIPPED:
         raise unknown_name("trained model (or path of a card, *.json)", text, SHIPPED)
-    with as_file(files("physfuse.models")) as folder:
-        return _load(folder / "cards" / f"{text}.json")
+    return _load(shipped_card(text))
+
+
+def shipped_card(name: str) -> Path:
+    """Path of the card of a model that comes with the package."""
+    return Path(str(files("physfuse.models"))) / "cards" / f"{name}.json"
 
 
 def _load(path: Path) -> Trained:
-    card = _read_card(path)
+    card = read_card(path, "encoder")
+    encoder = build_encoder(card)
+    set_weights(encoder, card, path)
+    return Trained(encoder.eval().requires_grad_(False), card)
+
+
+def set_weights(module: nn.Module, card: Card, path: Path) -> None:
+    """Give a module the weights of a card, everything checked.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        Of the card's architecture.
+    card : Card
+    path : Path
+        Of the card: the weights lie in its folder or in ``../weights``.
+
+    Raises
+    ------
+    CheckpointError
+        Weights that are missing, were changed, do not fit or are not finite.
+    """
     places = (path.parent / card.weights, path.parent.parent / "weights" / card.weights)
     found = next((place for place in places if place.is_file()), None)
     if found is None:
@@ -255,18 +286,27 @@ def _load(path: Path) -> Trained:
             f"card says {card.sha256[:12]}...; install the package again, or reproduce the "
             f"weights with: {card.command}"
         )
-    encoder = build_encoder(card)
     try:
-        encoder.load_state_dict(load(data))
+        module.load_state_dict(load(data))
     except (SafetensorError, RuntimeError) as error:
         raise CheckpointError(f"{found} does not fit the card {path}: {error}") from error
-    if not all(bool(t.isfinite().all()) for t in encoder.state_dict().values()):
+    if not all(bool(t.isfinite().all()) for t in module.state_dict().values()):
         raise CheckpointError(f"{found} holds values that are not finite")
-    return Trained(encoder.eval().requires_grad_(False), card)
 
 
-def _read_card(path: Path) -> Card:
-    """Card of a file, its fields checked."""
+def read_card(path: Path, kind: str) -> Card:
+    """Card of a file, its fields checked.
+
+    Parameters
+    ----------
+    path : Path
+    kind : str
+        What it must be a card of.
+
+    Raises
+    ------
+    CheckpointError
+    """
     try:
         kept = json.loads(path.read_text(encoding="utf-8"))
         version = kept.get("format")
@@ -280,6 +320,8 @@ def _read_card(path: Path) -> Card:
         card = Card(**kept)
         if Path(card.weights).name != card.weights:
             raise CheckpointError(f"the card {path} names weights outside of its folder")
+        if card.kind != kind:
+            raise CheckpointError(f"{path} is the card of a {card.kind}, wanted is a {kind}")
     except CheckpointError:
         raise
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

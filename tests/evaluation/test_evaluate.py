@@ -248,7 +248,6 @@ def test_a_baseline_needs_what_it_predicts(cubes, lai_list: Path):
     ("line", "message"),
     [
         ("evaluate --optical o.nc --out d", "nothing to score against"),
-        ("evaluate --optical o.nc --gap 1 --models hybrid --out d", "not available yet"),
         ("evaluate --optical o.nc --gap 1 --baselines spline --out d", "not a known baseline"),
         ("evaluate --optical none.nc --gap 1 --out d", "none.nc"),
     ],

@@ -1,0 +1,141 @@
+"""The arms of a retrieval by name: what stands beside the operators or in their place."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import torch
+
+from physfuse.calibration import Calibration, calibration_of
+from physfuse.inference.gauss_newton import Problem
+from physfuse.inference.posterior import Posterior, shares_by_difference
+from physfuse.inference.state import Variable
+from physfuse.models.assembly import learned_posterior, shipped_encoders
+from physfuse.models.card import Card, Trained, shipped_card
+from physfuse.models.hybrid import Hybrid
+from physfuse.models.hybrid_card import CARD, load_hybrid
+from physfuse.radiative.errors import unknown_name
+from physfuse.run import Run, Solved
+
+MODELS: Final = ("physics", "physics-calibrated", "learned-sim", "hybrid")
+FITTED_MODELS: Final = ("physics-calibrated",)
+"""Which, without a calibration, look at more than the pixel they retrieve."""
+
+
+@dataclass(frozen=True)
+class Branch:
+    """One arm, ready to be run.
+
+    Attributes
+    ----------
+    name : str
+        Of the arm, or the path of a fitted model.
+    cards : tuple of Card
+        Of everything learned in it.
+    hybrid : Hybrid, optional
+    infer : callable, optional
+        In place of the solve.
+    """
+
+    name: str
+    cards: tuple[Card, ...] = ()
+    hybrid: Hybrid | None = None
+    infer: Callable[[Run, Problem], Solved] | None = None
+
+    @property
+    def calibrates(self) -> bool:
+        """Whether it calibrates the run where no calibration is given."""
+        return self.name in FITTED_MODELS
+
+    @property
+    def takes_calibration(self) -> bool:
+        """Whether a calibration may be given."""
+        own = any(card.calibration is not None for card in self.cards)
+        return self.calibrates or (self.hybrid is not None and not own)
+
+    def own_calibration(self, table: Sequence[Variable]) -> Calibration | None:
+        """The calibration that a fitted model brings with it."""
+        found = [c.calibration for c in self.cards if c.calibration is not None]
+        return calibration_of(found[0], table=table, source=self.name) if found else None
+
+    def attributes(self) -> dict[str, str]:
+        """What the output says of it."""
+        out = {"model": self.name}
+        if self.cards:
+            said = [{"name": c.name, "sha256": c.sha256} for c in self.cards]
+            out["model_cards"] = json.dumps(said)
+        return out
+
+
+def open_branch(model: str | Path) -> Branch:
+    """Arm of a name, or of a model that was fitted.
+
+    Parameters
+    ----------
+    model : str or Path
+        One of :data:`MODELS`, or a folder written by :func:`physfuse.fit`, or a card therein.
+
+    Returns
+    -------
+    Branch
+
+    Raises
+    ------
+    UnknownNameError
+        Neither a known name nor a path that exists.
+    CheckpointError
+        A card or weights that were changed or do not fit.
+    """
+    check_model(model)
+    name = str(model)
+    if name in ("physics", "physics-calibrated"):
+        return Branch(name)
+    if name == "learned-sim":
+        encoders = shipped_encoders()
+        cards = tuple(one.card for one in encoders.values())
+        return Branch(name, cards, infer=functools.partial(_encoded, encoders))
+    if name == "hybrid":
+        hybrid, card = load_hybrid(shipped_card(name))
+        return Branch(name, (card,), hybrid)
+    hybrid, card = load_hybrid(_card_path(model))
+    return Branch(name, (card,), hybrid)
+
+
+def check_model(model: str | Path) -> None:
+    """Refuse what is neither the name of an arm nor the place of a fitted model.
+
+    Raises
+    ------
+    UnknownNameError
+    """
+    if str(model) not in MODELS and not _card_path(model).is_file():
+        raise unknown_name("model (or folder of a fitted one)", str(model), MODELS)
+
+
+def _card_path(model: str | Path) -> Path:
+    path = Path(model).expanduser()
+    return path / CARD if path.is_dir() else path
+
+
+def _encoded(encoders: Mapping[str, Trained], run: Run, problem: Problem) -> Solved:
+    """The arm ``learned-sim``."""
+    knot_day = torch.from_numpy(run.knot_days).to(torch.float64)
+
+    def scaled(sensor: str = "", factor: float = 1.0) -> Posterior:
+        return learned_posterior(
+            problem,
+            knot_day,
+            run.plan.season_start,
+            encoders,
+            run.plan.table,
+            {sensor: factor},
+        )
+
+    full = scaled()
+    share = functools.partial(shares_by_difference, problem, full, scaled)
+    return Solved(problem, full, None, share)
