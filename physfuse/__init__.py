@@ -1,6 +1,6 @@
 """Daily biophysical variables of crops, with uncertainty, from optical and radar images.
 
-The verbs of the command line are functions here: :func:`retrieve`, :func:`calibrate`,
+The verbs of the command line are functions here: :func:`retrieve`, :func:`calibrate`, :func:`fit`,
 :func:`simulate`, :func:`evaluate`, :func:`demo`, :func:`info`. Cubes are opened and checked with
 :func:`open_optical` and :func:`open_radar`; the forward models live in :mod:`physfuse.radiative`.
 Names are loaded when they are first used (PEP 562), so that ``import physfuse`` costs nothing.
@@ -19,12 +19,14 @@ if TYPE_CHECKING:
     from physfuse.demonstration import demo
     from physfuse.errors import PhysfuseError, PhysfuseWarning
     from physfuse.evaluation import evaluate
+    from physfuse.fitting import FittedHybrid, fit
     from physfuse.retrieval import retrieve
     from physfuse.simulation import simulate, simulate_fields
     from physfuse.summary import info
 
 __all__ = [
     "Calibration",
+    "FittedHybrid",
     "PhysfuseError",
     "PhysfuseWarning",
     "__version__",
@@ -32,6 +34,7 @@ __all__ = [
     "demo",
     "errors",
     "evaluate",
+    "fit",
     "info",
     "load_calibration",
     "open_optical",
@@ -43,12 +46,14 @@ __all__ = [
 
 _HOME = {
     "Calibration": "calibration",
+    "FittedHybrid": "fitting",
     "PhysfuseError": "errors",
     "PhysfuseWarning": "errors",
     "__version__": "_version",
     "calibrate": "calibration",
     "demo": "demonstration",
     "evaluate": "evaluation",
+    "fit": "fitting",
     "info": "summary",
     "load_calibration": "calibration",
     "open_optical": "cube",

@@ -94,13 +94,14 @@ def residuals(
         known = torch.tensor([c in own for c in channels])
         days.append(knot_day.to(like)[stream.knot])
         values.append((difference / frozen.sd)[..., at] * known)
-        variances.append(1 / (weight[..., at] * known))
+        trust = weight[..., at] * known
+        variances.append(torch.where(trust > 0, 1 / torch.where(trust > 0, trust, 1.0), torch.inf))
     return Residuals(torch.cat(days, 1), torch.cat(values, 1), torch.cat(variances, 1))
 
 
 def carried(
     known: Residuals,
-    day: float,
+    day: float | Tensor,
     share: float | Tensor = LASTING_SHARE,
     timescale: float | Tensor = LASTING_DAYS,
 ) -> Carried:
@@ -109,7 +110,7 @@ def carried(
     Parameters
     ----------
     known : Residuals
-    day : float
+    day : float or Tensor, shape (P, 1)
         [day]
     share : float or Tensor, shape (C,)
         Of the noise's variance that lasts, in 0-1. [1]
@@ -146,6 +147,7 @@ def carried(
     both = seen[..., :, None] & seen[..., None, :]
     share, timescale = (torch.as_tensor(v, dtype=value.dtype) for v in (share, timescale))
     share, timescale = share.expand(n_channels)[:, None], timescale.expand(n_channels)[:, None]
+    variance = torch.where(seen, variance, 1.0)
     apart = (time[:, :, None] - time[:, None, :]).abs()[:, None]
     covariance = share[..., None] * torch.exp(-apart / timescale[..., None])
     covariance = torch.where(both, covariance, 0.0)

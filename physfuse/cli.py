@@ -1,4 +1,4 @@
-"""The command line: ``physfuse retrieve | calibrate | simulate | evaluate | demo | info``."""
+"""The command line: ``physfuse retrieve | calibrate | fit | simulate | evaluate | demo | info``."""
 
 from __future__ import annotations
 
@@ -41,6 +41,17 @@ examples:
   physfuse calibrate --optical optical.nc --radar radar.nc --out calibration.json
   physfuse retrieve --optical optical.nc --radar radar.nc --model physics-calibrated \\
       --calibration calibration.json --out daily.nc"""
+
+_FIT = """\
+Fit a hybrid to cubes: a prior mean that follows the season, a bounded residual that the state
+cannot explain, and noise, learned by predicting withheld dates from the others. No labels are
+needed. What all pixels share is calibrated first, unless --calibration is given. Training starts at
+physics and returns to it where held-out pixels confirm nothing. A fit broken off goes on."""
+
+_FIT_EXAMPLES = """\
+examples:
+  physfuse fit --optical optical.nc --radar radar.nc --out model
+  physfuse retrieve --optical optical.nc --radar radar.nc --model model --out daily.nc"""
 
 _SIMULATE = """\
 Simulate a season over fields as both sensors see it, with the truth beside it: optical.nc,
@@ -167,6 +178,7 @@ def _parser() -> argparse.ArgumentParser:
 
     _add_retrieve(verb("retrieve", _RETRIEVE, _RETRIEVE_EXAMPLES, _retrieve))
     _add_calibrate(verb("calibrate", _CALIBRATE, _CALIBRATE_EXAMPLES, _calibrate))
+    _add_fit(verb("fit", _FIT, _FIT_EXAMPLES, _fit))
     _add_simulate(verb("simulate", _SIMULATE, _SIMULATE_EXAMPLES, _simulate))
     _add_evaluate(verb("evaluate", _EVALUATE, _EVALUATE_EXAMPLES, _evaluate))
     demo = verb("demo", _DEMO, "", _demo)
@@ -250,6 +262,19 @@ def _add_calibrate(parser: argparse.ArgumentParser) -> None:
     add("--radar", nargs="+", action="extend", metavar="FILE", help="one or several cubes")
     add("--out", required=True, metavar="FILE", help="output, JSON")
     add("--sample", type=int, default=128, metavar="N", help="pixels, taken at random (128)")
+    _add_physics(parser)
+    _add_output(parser)
+
+
+def _add_fit(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--optical", nargs="+", action="extend", metavar="FILE", help="one or several cubes")
+    add("--radar", nargs="+", action="extend", metavar="FILE", help="one or several cubes")
+    add("--out", required=True, metavar="DIR", help="folder of the model")
+    add("--calibration", metavar="FILE", help="from physfuse calibrate; made first without it")
+    add("--not-calibrated", action="store_true", help="take the state table as it is")
+    add("--sample", type=int, default=128, metavar="N", help="pixels, taken at random (128)")
+    add("--steps", type=int, default=None, metavar="N", help="steps of training, at most")
     _add_physics(parser)
     _add_output(parser)
 
@@ -404,6 +429,30 @@ def _calibrate(arguments: argparse.Namespace) -> None:
         quiet=arguments.quiet,
     )
     sys.stdout.write(found.table_text() + f"{arguments.out}\n")
+
+
+def _fit(arguments: argparse.Namespace) -> None:
+    from physfuse.errors import DomainError
+    from physfuse.fitting import STEPS, fit
+
+    if arguments.calibration is not None and arguments.not_calibrated:
+        raise DomainError("--calibration and --not-calibrated exclude each other; give one")
+    found = fit(
+        arguments.optical,
+        arguments.radar,
+        out=arguments.out,
+        calibration=arguments.calibration,
+        calibrated=not arguments.not_calibrated,
+        sample=arguments.sample,
+        steps=STEPS if arguments.steps is None else arguments.steps,
+        seed=arguments.seed,
+        season=arguments.season,
+        place=arguments.place,
+        bare_soil=arguments.bare_soil,
+        overwrite=arguments.overwrite,
+        quiet=arguments.quiet,
+    )
+    sys.stdout.write(found.text())
 
 
 def _simulate(arguments: argparse.Namespace) -> None:

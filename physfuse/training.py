@@ -78,6 +78,7 @@ def train(
     generator: torch.Generator,
     folder: Path,
     *,
+    start_counts: bool = False,
     quiet: bool = False,
 ) -> Progress:
     """Train a module with Adam; at the end it holds the weights of the best held-out loss.
@@ -97,6 +98,8 @@ def train(
         For checkpoints: ``last.safetensors`` and ``state.json`` to go on from, ``best.safetensors``
         with the best weights. Where they exist training goes on from them, to the same result as
         without a break.
+    start_counts : bool
+        Whether the first weights may be the best: the held-out loss is looked at before any step.
     quiet : bool
         Show no progress bar.
 
@@ -120,6 +123,12 @@ def train(
     optimiser = torch.optim.Adam(module.parameters(), lr=schedule.learning_rate)
     progress = _resume(module, optimiser, schedule, generator, folder)
     total, since = 0.0, 0
+    if start_counts and progress.step == 0:
+        with torch.no_grad():
+            judged = held_out()
+        _check_finite(judged, "held-out", 0, folder)
+        progress.best = judged
+        _save(_own(module), folder / _BEST)
     with progress_bar(schedule.steps, "training", unit="step", quiet=quiet) as bar:
         bar.update(progress.step)
         while progress.step < schedule.steps and not _stale(progress, schedule):

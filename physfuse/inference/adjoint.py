@@ -48,11 +48,14 @@ class Attached(NamedTuple):
     factors : Factorisation
         Of the posterior precision at the solution, for :func:`~.smoother.marginals` and
         :func:`~.smoother.log_determinant`.
+    state : State
+        The same (x, c) with what the operators make of them.
     """
 
     x: Float[Tensor, "knots pixels m"]
     c: Float[Tensor, "pixels n"]
     factors: Factorisation
+    state: State
 
 
 def linearise_with_graph(problem: Problem, stream: Stream, x: Tensor, c: Tensor) -> Linear:
@@ -209,7 +212,13 @@ class _Implicit(torch.autograd.Function):
         return -lx, -lc, None, None, None
 
 
-def attach(problem: Problem, state: State) -> Attached:
+def attach(
+    problem: Problem,
+    state: State,
+    *,
+    tolerance: float = ADJOINT_TOLERANCE,
+    directions: int = KRYLOV,
+) -> Attached:
     """Solution with gradients to everything in the problem that asks for them.
 
     Parameters
@@ -220,6 +229,10 @@ def attach(problem: Problem, state: State) -> Attached:
     state : State
         A converged solution of it: how far the gradient is from zero is how wrong the derivatives
         are.
+    tolerance : float
+        Residual of the adjoint's linear system at which it ends, relative; training bears 1e-3.
+    directions : int
+        Krylov directions at most.
 
     Returns
     -------
@@ -250,7 +263,8 @@ def attach(problem: Problem, state: State) -> Attached:
             out = torch.autograd.grad((gx, gc), (at_x, at_c), (lx, lc), retain_graph=True)
             return out[0], out[1]
 
-        return _gmres(transposed, lambda rx, rc: backsolve(factors, rx, rc), vx, vc)
+        ends = (tolerance, directions)
+        return _gmres(transposed, lambda rx, rc: backsolve(factors, rx, rc), vx, vc, ends)
 
     by_x, by_c = cost_gradient(problem, x, c)
     x, c = _Implicit.apply(by_x, by_c, x, c, adjoint)  # type: ignore[no-untyped-call]
@@ -259,7 +273,7 @@ def attach(problem: Problem, state: State) -> Attached:
     weights = jump_weights(problem.transitions, x)
     attached = dataclasses.replace(here, x=x, c=c, linear=linear, frozen=frozen, weights=weights)
     step = newton_step(problem, attached, markov_prior(problem.transitions, weights))
-    return Attached(x, c, step)
+    return Attached(x, c, step, attached)
 
 
 def _gmres(
@@ -267,6 +281,7 @@ def _gmres(
     precondition: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]],
     vx: Float[Tensor, "knots pixels m"],
     vc: Float[Tensor, "pixels n"],
+    ends: tuple[float, int],
 ) -> tuple[Float[Tensor, "knots pixels m"], Float[Tensor, "pixels n"]]:
     """Solve operator(l) = v, preconditioned from the right, pixel by pixel side by side."""
     shape = vx.shape
@@ -284,7 +299,8 @@ def _gmres(
     basis = [start_vector / length.clamp(min=torch.finfo(vx.dtype).tiny)]
     columns: list[Tensor] = []
     coefficients = length[..., None] * 0
-    for k in range(min(KRYLOV, start_vector.shape[1])):
+    tolerance, directions = ends
+    for k in range(min(directions, start_vector.shape[1])):
         w = joined(*operator(*precondition(*parted(basis[-1]))))
         projections = []
         for _ in range(2):  # twice, so that the basis stays orthogonal to rounding
@@ -302,7 +318,7 @@ def _gmres(
         target = torch.nn.functional.pad(length, (0, size))[..., None]
         coefficients = torch.linalg.pinv(hessenberg, rtol=1e-15) @ target
         left = (target - hessenberg @ coefficients).norm(dim=(1, 2))
-        if bool((left <= ADJOINT_TOLERANCE * length[:, 0]).all()):
+        if bool((left <= tolerance * length[:, 0]).all()):
             break
     solution = (torch.stack(basis[: len(columns)], -1) @ coefficients)[..., 0]
     return precondition(*parted(solution))

@@ -152,11 +152,11 @@ class Hybrid(nn.Module):
         """
         if isinstance(operator, OpticalOperator):
             place = self._places(operator)
-            context = optical_context(operator.angles.to(torch.float32), operator.platform)
+            context = optical_context(operator.angles.to(self.state_mean), operator.platform)
             net = self.optical_noise
         elif isinstance(operator, RadarOperator):
             place = torch.tensor([_known(p, POLARIZATIONS) for p in operator.channels])
-            context = radar_context(operator.angles[..., 0].to(torch.float32))
+            context = radar_context(operator.angles[..., 0].to(self.state_mean))
             net = self.radar_noise
         else:
             raise DomainError(
@@ -181,7 +181,7 @@ class Hybrid(nn.Module):
             See :data:`physfuse.inference.likelihood.ResidualModel`.
         """
         place = self._places(operator)
-        context = optical_context(operator.angles.to(torch.float32), operator.platform)
+        context = optical_context(operator.angles.to(self.state_mean), operator.platform)
         return functools.partial(_missed, self, place, context, gain)
 
     def lasting_noise(self, bands: Sequence[str]) -> tuple[Tensor, Tensor]:
@@ -247,13 +247,18 @@ def _missed(
 ) -> Tensor:
     """Residual of some acquisitions in their own channels; bands that they lack weigh nothing."""
     state_mean, state_sd = hybrid.state_mean.to(u), hybrid.state_sd.to(u)
-    white = ((u.detach() - state_mean) / state_sd).to(torch.float32)
+    white = ((u.detach() - state_mean) / state_sd).to(hybrid.state_mean)
     to_all = torch.nn.functional.one_hot(place, len(hybrid.bands)).to(sd)
     known = sd.detach().isfinite()
     weight = torch.where(known, 1 / sd.detach(), 0.0) @ to_all
     full_sd = torch.where(weight > 0, 1 / weight.clamp(min=1e-30), torch.inf)
-    by_u = (jacobian.detach().mT.to(sd) @ to_all).mT
-    model_sd = gain(prediction.detach()).to(sd) @ to_all
+    # A step too far has no finite slope; its cost refuses it, with or without a residual.
+    there = (
+        jacobian.detach().isfinite().all(-1, keepdim=True)
+        & prediction.detach().isfinite()[..., None]
+    )
+    by_u = (torch.where(there, jacobian.detach(), 0.0).mT.to(sd) @ to_all).mT
+    model_sd = torch.where(there[..., 0], gain(prediction.detach()).to(sd), 0.0) @ to_all
     out: Tensor = hybrid.residual(
         white, context[geometry], by_u, hybrid.state_sd, full_sd, model_sd
     )

@@ -92,7 +92,9 @@ class ResidualNet(nn.Module):
         free = torch.tanh(self.network(torch.cat([state.detach(), geometry], -1)))
         scaled = self.kappa * weight * model_sd * free
         scaled = scaled - (projector.to(scaled.dtype) @ scaled[..., None])[..., 0]
-        return torch.where(weight > 0, scaled / weight, torch.zeros_like(scaled))
+        # A zero weight is replaced before the division: its slope would be NaN, not zero.
+        known = weight > 0
+        return torch.where(known, scaled / torch.where(known, weight, 1.0), 0.0)
 
 
 def degrees_of_freedom(

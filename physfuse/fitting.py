@@ -1,0 +1,369 @@
+"""Fitting a hybrid: prior mean, residual and noise learned from what a cube's own dates say.
+
+No label is needed: dates are hidden, predicted from the others and scored
+(:mod:`physfuse.withheld_loss`), the gradient goes through the solve. What is calibrated is
+calibrated first; training starts at exactly that physics and returns to it where held-out pixels do
+not confirm what was learned.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from physfuse._version import __version__
+from physfuse.calibration import (
+    SAMPLE,
+    Calibration,
+    calibrate_cubes,
+    load_calibration,
+    sample_problem,
+    sensors_of,
+)
+from physfuse.cube import Source, check_common_grid, open_optical, open_radar
+from physfuse.inference.gauss_newton import Problem
+from physfuse.inference.scalars import NO_CHANGES
+from physfuse.inference.state import STATE_TABLE
+from physfuse.models.card import Card
+from physfuse.models.hybrid import Hybrid, untrained
+from physfuse.models.hybrid_card import CARD, hybrid_card, save_hybrid
+from physfuse.radiative.errors import CubeError, DomainError, OutputExistsError
+from physfuse.run import Run, plan_run, solve_state
+from physfuse.training import Progress, Schedule, train
+from physfuse.withheld_loss import GAPS, Judged, Windows, draw_windows, withheld_loss
+from physfuse.workers import in_order
+
+STEPS = 120
+BATCH = 16  # pixel-years of one step
+PART = 8  # of them solved at once
+HELD_OUT = 0.25  # of the sampled pixels
+LEARNING_RATE = 0.008
+SHIFT_RIDGE, STRETCH_RIDGE = 0.02, 0.01  # nat per squared prior sd, per squared log factor
+FIRST_MULTIPLIER, MULTIPLIER_RATE = 5.0, 0.1
+CONFIRMED = 2.0  # standard errors by which held-out pixels must gain
+LEAST_PIXELS = 4
+
+
+@dataclass(frozen=True)
+class FittedHybrid:
+    """A hybrid that was fitted.
+
+    Attributes
+    ----------
+    folder : Path
+        For ``retrieve(model=folder)``.
+    hybrid : Hybrid
+    card : Card
+    progress : Progress
+        Of the training.
+    gain, gain_error : float
+        Log density per channel of held-out pixels' withheld dates, more than before the fit, and
+        its standard error. [nat]
+    kept : bool
+        Whether the gain was beyond its error; else the hybrid is the physics it started from.
+    """
+
+    folder: Path
+    hybrid: Hybrid
+    card: Card
+    progress: Progress
+    gain: float
+    gain_error: float
+    kept: bool
+
+    def text(self) -> str:
+        """Lines for people: what was gained, whether it was kept, and how to use the model."""
+        told = f"{self.gain:+.4f} +- {self.gain_error:.4f} nat per channel"
+        verdict = "kept" if self.kept else "not beyond its error: the model is the physics it was"
+        return (
+            f"withheld dates of held-out pixels: {told}, {verdict}\n"
+            f"{self.progress.step} steps, the best after {self.progress.best_step}\n"
+            f"{self.folder}: physfuse retrieve --model {self.folder} ...\n"
+        )
+
+
+def fit(
+    optical: Source | Sequence[Source] | None = None,
+    radar: Source | Sequence[Source] | None = None,
+    *,
+    out: str | Path,
+    calibration: Calibration | str | Path | None = None,
+    calibrated: bool = True,
+    sample: int = SAMPLE,
+    steps: int = STEPS,
+    seed: int = 0,
+    season: str = "11-01",
+    place: tuple[float, float] | None = None,
+    bare_soil: str = "baghdadi_2016",
+    overwrite: bool = False,
+    quiet: bool = False,
+) -> FittedHybrid:
+    """Fit a hybrid to cubes, without labels.
+
+    Parameters
+    ----------
+    optical, radar : path, Dataset, sequence of these, or None
+        As for :func:`physfuse.retrieve`; optical is required, for its dates are withheld.
+    out : str or Path
+        Folder for card, weights, calibration, checkpoints and training curve; made where it is not
+        there. A fit that was broken off goes on from its checkpoint.
+    calibration : Calibration or path, optional
+        From :func:`physfuse.calibrate`; made first where not given.
+    calibrated : bool
+        False takes the state table as it is in place of a calibration.
+    sample : int
+        Pixels taken at random, at least 4.
+    steps : int
+        Of training, at most.
+    seed : int
+        Of the sample, the windows and the first weights.
+    season, place, bare_soil
+        As for :func:`physfuse.retrieve`.
+    overwrite : bool
+        Whether a model in the folder may be replaced.
+    quiet : bool
+
+    Returns
+    -------
+    FittedHybrid
+
+    Raises
+    ------
+    OutputExistsError
+        The folder holds a model, or is a file.
+    CubeError
+        Without optical cubes, or with too few pixels that have data.
+    TrainingError
+        A loss that is not finite; the last good checkpoint stays.
+    """
+    folder = check_model_folder(out, overwrite)
+    optical_cubes = open_optical(optical, place=place)
+    radar_cubes = open_radar(radar, place=place)
+    if not optical_cubes:
+        raise CubeError("a fit withholds optical dates and there is no optical cube: give optical=")
+    check_common_grid([*optical_cubes, *radar_cubes])
+    if isinstance(calibration, str | Path):
+        calibration = load_calibration(calibration)
+    if calibration is None and calibrated:
+        calibration = calibrate_cubes(
+            optical_cubes,
+            radar_cubes,
+            sample=sample,
+            seed=seed,
+            season=season,
+            bare_soil=bare_soil,
+            table=STATE_TABLE,
+            quiet=quiet,
+        )
+    if calibration is not None:
+        calibration.check(sensors_of(optical_cubes, radar_cubes), bare_soil, STATE_TABLE)
+    run = plan_run(
+        optical_cubes,
+        radar_cubes,
+        season=season,
+        bare_soil=bare_soil,
+        changes=NO_CHANGES if calibration is None else calibration.changes,
+    )
+    problem = sample_problem(run, sample, seed)
+    if steps < 1:
+        raise DomainError(f"{steps} steps are none: take at least 1")
+    if problem.n_pixels < LEAST_PIXELS:
+        raise CubeError(
+            f"only {problem.n_pixels} pixels have data; a fit needs at least {LEAST_PIXELS}"
+        )
+    architecture: dict[str, Any] = {"seed": seed, "bands": list(dict.fromkeys(_bands(problem)))}
+    hybrid = untrained(**architecture)
+    hybrid.dressed(problem, torch.from_numpy(run.knot_days).to(torch.float64), south=run.south)
+    folder.mkdir(exist_ok=True)
+    lesson = _Lesson(run, problem, seed)
+    before = lesson.judge(hybrid)
+    schedule = Schedule(steps, LEARNING_RATE, check_every=max(1, steps // 10), patience=5)
+    module = _Trainee(hybrid)
+    generator = torch.Generator().manual_seed(seed)
+    progress = train(
+        module,
+        lambda g: lesson.loss(module, g),
+        lambda: float(lesson.judge(hybrid).mean()),
+        schedule,
+        generator,
+        folder / "checkpoint",
+        start_counts=True,
+        quiet=quiet,
+    )
+    gained = before - lesson.judge(hybrid)
+    gain = float(gained.mean())
+    error = float(gained.std()) / math.sqrt(len(gained))
+    kept = gain > CONFIRMED * error and gain > 0
+    if not kept:
+        hybrid = untrained(**architecture)
+    text = None if calibration is None else json.loads(calibration.to_json())
+    card = hybrid_card(
+        hybrid,
+        name=folder.name,
+        description="Physics with a learned prior mean, a bounded residual and learned noise.",
+        architecture=architecture,
+        training={
+            "data": "withheld dates of the cubes given, no labels",
+            "pixels": problem.n_pixels,
+            "steps": progress.step,
+            "best_step": progress.best_step,
+            "seed": seed,
+            "season": season,
+            "bare_soil": bare_soil,
+            "physfuse_version": __version__,
+            "curve": progress.curve,
+        },
+        command="physfuse fit",
+        scores={
+            "held_out_gain_nat_per_channel": gain,
+            "standard_error": error,
+            "kept": kept,
+        },
+        calibration=text,
+    )
+    card = save_hybrid(hybrid, card, folder)
+    return FittedHybrid(
+        folder, hybrid.eval().requires_grad_(False), card, progress, gain, error, kept
+    )
+
+
+def check_model_folder(out: str | Path, overwrite: bool) -> Path:
+    """Refuse a folder that cannot or must not be written to, before any work.
+
+    Raises
+    ------
+    OutputExistsError
+        It is a file, or holds a model.
+    FileNotFoundError
+        The folder that it is to be made in does not exist.
+    """
+    folder = Path(out).expanduser()
+    if folder.exists() and not folder.is_dir():
+        raise OutputExistsError(f"the output {folder} is a file; give the name of a folder")
+    if not folder.parent.is_dir():
+        raise FileNotFoundError(
+            f"the folder {folder.parent} of the output {folder.name} does not exist; make it "
+            f"first: mkdir -p {folder.parent}"
+        )
+    if (folder / CARD).exists() and not overwrite:
+        raise OutputExistsError(
+            f"{folder} holds a model; choose another folder, or allow it to be replaced: "
+            "--overwrite (overwrite=True in Python)"
+        )
+    return folder
+
+
+def _bands(problem: Problem) -> list[str]:
+    return [b for s in problem.streams if s.sensor == "optical" for b in s.operator.channels]
+
+
+class _Trainee(nn.Module):
+    """A hybrid with the multiplier of its residual's norm, which a checkpoint keeps."""
+
+    multiplier: Tensor
+
+    def __init__(self, hybrid: Hybrid) -> None:
+        super().__init__()
+        self.hybrid = hybrid
+        self.register_buffer("multiplier", torch.tensor(FIRST_MULTIPLIER))
+
+
+class _Lesson:
+    """Pixels to learn from and pixels to be judged by, with where their solution is near."""
+
+    def __init__(self, run: Run, problem: Problem, seed: int) -> None:
+        self.run, self.problem = run, problem
+        self.knot_day = torch.from_numpy(run.knot_days).to(torch.float64)
+        generator = torch.Generator().manual_seed(seed)
+        order = torch.randperm(problem.n_pixels, generator=generator)
+        n_judges = max(2, round(HELD_OUT * problem.n_pixels))
+        self.judges, self.pupils = order[:n_judges].sort().values, order[n_judges:].sort().values
+        parts = list(
+            in_order(
+                lambda at: solve_state(run, problem.take(at)).state,
+                torch.arange(problem.n_pixels).split(4 * PART),
+            )
+        )
+        self.start = (
+            torch.cat([s.x for s in parts], 1).detach(),
+            torch.cat([s.c for s in parts]).detach(),
+        )
+        judged = problem.take(self.judges)
+        self.windows = [draw_windows(judged, self.knot_day, generator, (gap,)) for gap in GAPS]
+
+    def _judged(self, hybrid: Hybrid, pixels: Tensor, windows: Windows) -> Judged:
+        x, c = self.start
+        return withheld_loss(
+            hybrid,
+            self.problem.take(pixels),
+            self.knot_day,
+            windows,
+            (x[:, pixels], c[pixels]),
+            south=self.run.south,
+        )
+
+    def judge(self, hybrid: Hybrid) -> Tensor:
+        """Loss of every held-out pixel, the mean over its windows."""
+
+        def work(job: tuple[Tensor, Windows]) -> Judged:
+            with torch.no_grad():
+                return self._judged(hybrid, *job)
+
+        jobs = [
+            (self.judges[at], windows.take(at))
+            for windows in self.windows
+            for at in torch.arange(len(self.judges)).split(4 * PART)
+        ]
+        found = list(in_order(work, jobs))
+        loss = torch.cat([f.loss * f.channels for f in found]).view(len(GAPS), -1)
+        count = torch.cat([f.channels for f in found]).view(len(GAPS), -1)
+        each = torch.where(count > 0, loss / count.clamp(min=1), torch.nan)
+        return torch.nanmean(each, 0).nan_to_num()
+
+    def loss(self, module: _Trainee, generator: torch.Generator) -> Tensor:
+        """Penalised loss of some pixels; its gradient is made part by part, side by side."""
+        hybrid = module.hybrid
+        n = min(BATCH, len(self.pupils))
+        chosen = self.pupils[torch.randperm(len(self.pupils), generator=generator)[:n]]
+        windows = draw_windows(self.problem.take(chosen), self.knot_day, generator)
+        parameters = [p for p in hybrid.parameters() if p.requires_grad]
+        multiplier = float(module.multiplier)
+
+        def work(at: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
+            with torch.enable_grad():
+                found = self._judged(hybrid, chosen[at], windows.take(at))
+                value = found.loss.sum() / n + found.norm / multiplier * (len(at) / n)
+                slopes = torch.autograd.grad(value, parameters, allow_unused=True)
+            filled = [
+                torch.zeros_like(p) if s is None else s
+                for p, s in zip(parameters, slopes, strict=True)
+            ]
+            return value.detach(), found.deviance.detach().sum() / n, filled
+
+        found = list(in_order(work, torch.arange(n).split(PART)))
+        total = sum((value for value, _, _ in found), torch.zeros(()))
+        deviance = sum((part for _, part, _ in found), torch.zeros(()))
+        module.multiplier.add_(MULTIPLIER_RATE * float(deviance))
+        slopes = [torch.stack(parts).sum(0) for parts in zip(*(f[2] for f in found), strict=True)]
+        pull = sum(
+            ((s * p).sum() for s, p in zip(slopes, parameters, strict=True)), torch.zeros(())
+        )
+        return total + (pull - pull.detach()) + self._ridge(hybrid, windows)
+
+    def _ridge(self, hybrid: Hybrid, windows: Windows) -> Tensor:
+        """What holds shift and noise back where the data do not ask for them."""
+        layout = self.problem.layout
+        shift = hybrid.shift(layout, self.knot_day, south=self.run.south)
+        ridge = SHIFT_RIDGE * (shift / layout.prior_sd_x()).square().sum(-1).mean()
+        for stream in self.problem.streams:
+            one = stream.take(self.pupils[:1])
+            factor = hybrid.stretch(one.operator, one.clear, one.geometry)
+            ridge = ridge + STRETCH_RIDGE * factor.log().square().mean()
+        return ridge

@@ -1,0 +1,294 @@
+"""How likely withheld images are under a prediction from the others: what a hybrid is trained on.
+
+Images in a window of each pixel's series are hidden, the rest is solved, and the hidden ones are
+predicted as :mod:`physfuse.prediction` does it: to first order at the posterior mean, with the
+posterior's covariance, the residuals of near images carried to their day, and noise. The loss is
+the mean negative log density per channel; no label is needed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from physfuse.carried import carried, residuals
+from physfuse.inference.adjoint import attach, linearise_with_graph
+from physfuse.inference.dynamics import markov_prior
+from physfuse.inference.gauss_newton import (
+    Options,
+    Problem,
+    State,
+    iterate,
+    linearise,
+    local_inputs,
+    model_residual,
+    newton_step,
+)
+from physfuse.inference.likelihood import STUDENT_NU, Linear, Stream, local_state
+from physfuse.inference.operators import OpticalOperator
+from physfuse.inference.smoother import Marginals, marginals
+from physfuse.models.hybrid import Hybrid
+
+GAPS = (1.0, 15.0, 30.0, 60.0)  # days
+TARGETS = 3  # images predicted in one window of one stream
+LEAST_CLEAR = 0.5  # clear probability of a target
+SOLVE = Options(max_iterations=40, tolerance=0.1, damping=1.0)
+ADJOINT_TOLERANCE, ADJOINT_DIRECTIONS = 1e-3, 20
+_LOG_STUDENT = (
+    math.lgamma((STUDENT_NU + 1) / 2)
+    - math.lgamma(STUDENT_NU / 2)
+    - 0.5 * math.log(STUDENT_NU * math.pi)
+)
+
+
+class Windows(NamedTuple):
+    """What is hidden of each pixel.
+
+    Attributes
+    ----------
+    centre : Tensor, shape (P,)
+        Day of the image in the middle, which is predicted; NaN where a pixel has none. [day]
+    gap : Tensor, shape (P,)
+        Every optical image within half of it is hidden. [day]
+    """
+
+    centre: Float[Tensor, " pixels"]
+    gap: Float[Tensor, " pixels"]
+
+    def take(self, pixels: Int[Tensor, " kept"]) -> Windows:
+        """Windows of some of the pixels."""
+        return Windows(self.centre[pixels], self.gap[pixels])
+
+
+class Judged(NamedTuple):
+    """What a prediction is worth, by pixel.
+
+    Attributes
+    ----------
+    loss : Tensor, shape (P,)
+        Mean negative log density per predicted channel; zero where nothing was predicted. [nat]
+    channels : Tensor, shape (P,)
+        Number of channels predicted.
+    norm : Tensor, shape ()
+        Mean square of the residual at the targets, in spreads of the persistent misfit.
+    deviance : Tensor, shape (P,)
+        The part of the loss that would vanish were every prediction right, at least 0. [nat]
+    """
+
+    loss: Float[Tensor, " pixels"]
+    channels: Float[Tensor, " pixels"]
+    norm: Float[Tensor, "*pixels"]
+    deviance: Float[Tensor, " pixels"]
+
+
+def draw_windows(
+    problem: Problem,
+    knot_day: Float[Tensor, " knots"],
+    generator: torch.Generator,
+    gaps: Sequence[float] = GAPS,
+) -> Windows:
+    """A window of each pixel around one of its clear images.
+
+    Parameters
+    ----------
+    problem : Problem
+    knot_day : Tensor, shape (K,)
+        [day]
+    generator : torch.Generator
+    gaps : sequence of float
+        Drawn from with equal chance. [day]
+
+    Returns
+    -------
+    Windows
+    """
+    days, good = [], []
+    for stream in problem.streams:
+        if stream.sensor == "optical":
+            days.append(knot_day[stream.knot])
+            good.append(stream.valid.any(-1) & (stream.clear >= LEAST_CLEAR))
+    n = problem.n_pixels
+    gap = torch.tensor(gaps, dtype=knot_day.dtype)[
+        torch.randint(len(gaps), (n,), generator=generator)
+    ]
+    if not days:
+        return Windows(torch.full((n,), torch.nan, dtype=knot_day.dtype), gap)
+    day, usable = torch.cat(days, 1), torch.cat(good, 1)
+    score = torch.where(usable, torch.rand(day.shape, generator=generator), -1.0)
+    best = score.max(1)
+    centre = torch.gather(day, 1, best.indices[:, None])[:, 0]
+    return Windows(torch.where(best.values >= 0, centre, torch.nan), gap)
+
+
+def hidden_by(
+    stream: Stream, knot_day: Float[Tensor, " knots"], windows: Windows
+) -> Bool[Tensor, "pixels acquisitions"]:
+    """Images of a stream that the windows hide; none of radar."""
+    if stream.sensor != "optical":
+        return torch.zeros_like(stream.clear, dtype=torch.bool)
+    away = (knot_day[stream.knot] - windows.centre[:, None]).abs()
+    return away <= windows.gap[:, None] / 2
+
+
+def without(problem: Problem, knot_day: Float[Tensor, " knots"], windows: Windows) -> Problem:
+    """The problem without what the windows hide."""
+    streams = tuple(
+        s._replace(valid=s.valid & ~hidden_by(s, knot_day, windows)[..., None])
+        for s in problem.streams
+    )
+    return dataclasses.replace(problem, streams=streams)
+
+
+def withheld_loss(
+    hybrid: Hybrid,
+    problem: Problem,
+    knot_day: Float[Tensor, " knots"],
+    windows: Windows,
+    start: tuple[Float[Tensor, "knots pixels m"], Float[Tensor, "pixels n"]],
+    *,
+    south: bool = False,
+) -> Judged:
+    """Judge a hybrid by what it predicts of hidden images; differentiable where grad is enabled.
+
+    Parameters
+    ----------
+    hybrid : Hybrid
+    problem : Problem
+        Of physics, with everything that was observed.
+    knot_day : Tensor, shape (K,)
+        [day]
+    windows : Windows
+    start : tuple of Tensor
+        Deviations (x, c) from the layout's prior mean near the solution.
+    south : bool
+        Whether the place is south of the equator.
+
+    Returns
+    -------
+    Judged
+    """
+    dressed = hybrid.dressed(without(problem, knot_day, windows), knot_day, south=south)
+    x, c = start
+    with torch.no_grad():
+        moved = 0.0 if dressed.shift is None else dressed.shift[:, None]
+        state = iterate(dressed, x - moved, c, SOLVE).state
+    if torch.is_grad_enabled():
+        found = attach(dressed, state, tolerance=ADJOINT_TOLERANCE, directions=ADJOINT_DIRECTIONS)
+        state, factors = found.state, found.factors
+    else:
+        prior = markov_prior(dressed.transitions, state.weights)
+        factors = newton_step(dressed, state, prior)
+    covariance = marginals(factors)
+    parts = []
+    for full in problem.streams:
+        if full.sensor != "optical":
+            continue
+        target = _targets(full, hidden_by(full, knot_day, windows), knot_day, windows)
+        parts.append(_judged(hybrid, dressed, target, knot_day, state, covariance))
+    nothing = state.c.new_zeros(problem.n_pixels)
+    loss, count, norm, deviance = (
+        sum((part[i] for part in parts), 0.0 * nothing) for i in range(len(Judged._fields))
+    )
+    at_least_one = count.clamp(min=1)
+    return Judged(
+        loss / at_least_one, count, norm.sum() / count.sum().clamp(min=1), deviance / at_least_one
+    )
+
+
+def _targets(stream: Stream, hidden: Tensor, knot_day: Tensor, windows: Windows) -> Stream:
+    """Some of a stream's hidden images, the one in the middle first: acquisitions (P, T)."""
+    good = hidden & stream.valid.any(-1) & (stream.clear >= LEAST_CLEAR)
+    away = (knot_day[stream.knot] - windows.centre[:, None]).abs()
+    order = torch.where(good, away, torch.inf)
+    at = torch.topk(order, min(TARGETS, order.shape[1]), dim=1, largest=False).indices
+    pixel = torch.arange(len(at))[:, None]
+    picked = stream._replace(
+        observed=stream.observed[pixel, at],
+        valid=stream.valid[pixel, at] & good[pixel, at][..., None],
+        knot=stream.knot[pixel, at],
+        geometry=stream.geometry[pixel, at],
+        columns=stream.columns[pixel, at],
+        offset=stream.offset[pixel, at],
+        clear=torch.ones_like(stream.clear[pixel, at]),
+        noise=stream.noise[pixel, at],
+    )
+    return picked
+
+
+def _judged(
+    hybrid: Hybrid,
+    dressed: Problem,
+    target: Stream,
+    knot_day: Tensor,
+    state: State,
+    covariance: Marginals,
+) -> Judged:
+    """Log density of the targets, and its parts, summed by pixel."""
+    graph = torch.is_grad_enabled()
+    target = target._replace(
+        stretch=hybrid.stretch(target.operator, target.clear, target.geometry),
+        residual=None,
+    )
+    plain = (linearise_with_graph if graph else linearise)(dressed, target, state.x, state.c)
+    if isinstance(target.operator, OpticalOperator):
+        target = target._replace(residual=hybrid.residual_model(target.operator, target.gain))
+    missed = _residual_at(dressed, target, plain, state)
+    linear = Linear(plain.channel + missed, plain.jacobian)
+    gain, sd = target.gain(linear.channel), target.sd(linear.channel)
+    local = local_state(target, state.x, state.c)
+    z = local[..., target.misfit.clamp(min=0)] * (target.misfit >= 0)
+    variance = _variance(dressed, target, linear, gain, covariance)
+    bands = target.operator.channels
+    known = residuals(dressed, state, knot_day, "optical", bands)
+    lasting = hybrid.lasting_noise(bands)
+    total = linear.channel.new_zeros(dressed.n_pixels)
+    deviance = total
+    for t in range(target.knot.shape[1]):
+        day = knot_day[target.knot[:, t]][:, None]
+        noise = carried(known, day, *lasting)
+        centre = linear.channel[:, t] + gain[:, t] * z[:, t] + sd[:, t] * noise.mean
+        scale = torch.sqrt(sd[:, t] ** 2 * (1 - noise.explained) + variance[:, t])
+        off = (target.observed[:, t] - centre) / scale
+        wrong = (STUDENT_NU + 1) / 2 * torch.log1p(off**2 / STUDENT_NU)
+        loss = scale.log() - _LOG_STUDENT + wrong
+        total = total + torch.where(target.valid[:, t], loss, 0.0).sum(-1)
+        deviance = deviance + torch.where(target.valid[:, t], wrong, 0.0).sum(-1)
+    ratio = torch.where(target.valid, missed / gain.detach(), 0.0)
+    count = target.valid.sum((1, 2)).to(total)
+    return Judged(total, count, ratio.square().sum((1, 2)), deviance)
+
+
+def _residual_at(dressed: Problem, target: Stream, plain: Linear, state: State) -> Tensor:
+    """Learned residual of every target, (P, T, C), from detached operator and state."""
+    with torch.no_grad():
+        local = local_state(target, state.x, state.c)
+        u = local_inputs(dressed, target, local).flatten(0, 1)
+    pairs = torch.arange(len(u))
+    flat = Linear(plain.channel.flatten(0, 1).detach(), plain.jacobian.flatten(0, 1).detach())
+    missed = model_residual(target, u, flat.jacobian, flat.channel, pairs)
+    return missed.view(plain.channel.shape)
+
+
+def _variance(
+    problem: Problem, target: Stream, linear: Linear, gain: Tensor, covariance: Marginals
+) -> Tensor:
+    """Variance of every predicted channel by the state's covariance, (P, T, C)."""
+    layout = problem.layout
+    m, n = layout.n_varying, layout.n_constant
+    pixel = torch.arange(problem.n_pixels)[:, None]
+    xx, xc = covariance.xx[target.knot, pixel], covariance.xc[target.knot, pixel]
+    cc = covariance.cc[:, None].expand(*xx.shape[:2], n, n)
+    joint = torch.cat([torch.cat([xx, xc], -1), torch.cat([xc.mT, cc], -1)], -2)
+    width = max(m + n, int(target.columns.max()) + 1)
+    place = torch.nn.functional.one_hot(target.columns, width)[..., : m + n].to(gain)
+    design = linear.jacobian.to(gain) @ place
+    eye = torch.eye(m + n, dtype=gain.dtype)
+    misfit = eye[target.misfit.clamp(min=0)] * (target.misfit >= 0)[:, None]
+    design = design + gain[..., None] * misfit
+    return ((design @ joint) * design).sum(-1).clamp(min=0)

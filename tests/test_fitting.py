@@ -1,0 +1,134 @@
+"""Fitting a hybrid: what it writes, what it refuses, and that it returns to physics in doubt."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+
+import physfuse
+from physfuse import fitting
+from physfuse.errors import PhysfuseError
+from physfuse.fitting import fit
+from physfuse.models.hybrid import untrained
+from physfuse.models.hybrid_card import CARD, WEIGHTS, load_hybrid
+from physfuse.radiative.errors import CubeError, DomainError, OutputExistsError
+from physfuse.simulation import Simulation, simulate_fields
+
+QUICK = {"calibrated": False, "steps": 2, "quiet": True}
+
+
+@pytest.fixture(scope="module")
+def season() -> Simulation:
+    """Six points over ten weeks."""
+    return simulate_fields(
+        6, 2021, start="2021-04-20", end="2021-06-30", gap_days=5, looks=60.0, seed=3
+    )
+
+
+@pytest.fixture(scope="module")
+def fitted(season: Simulation, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A hybrid of which everything learned was kept."""
+    folder = tmp_path_factory.mktemp("fit") / "model"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fitting, "CONFIRMED", -math.inf)
+        patch.setattr(fitting, "GAPS", (1.0, 15.0))
+        found = fit(season.optical, season.radar, out=folder, **QUICK)
+    assert "nat per channel" in found.text()
+    return folder
+
+
+def test_a_fit_that_nothing_confirms_is_physics(
+    season: Simulation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(fitting, "CONFIRMED", math.inf)
+    monkeypatch.setattr(fitting, "GAPS", (1.0,))
+    found = fit(season.optical, None, out=tmp_path / "model", **QUICK)
+    assert not found.kept
+    plain = untrained(bands=found.hybrid.bands).state_dict()
+    for name, value in load_hybrid(tmp_path / "model" / CARD)[0].state_dict().items():
+        assert torch.equal(value, plain[name])
+
+
+def test_the_card_says_what_it_was_fitted_with(fitted: Path):
+    card = json.loads((fitted / CARD).read_text())
+    assert card["kind"] == "hybrid"
+    assert card["training"]["pixels"] == 6
+    assert re.fullmatch("[0-9a-f]{64}", card["sha256"])
+    assert {p.suffix for p in fitted.rglob("*") if p.is_file()} <= {".json", ".safetensors", ".png"}
+
+
+def test_a_fitted_model_retrieves_by_the_path_of_its_folder(season: Simulation, fitted: Path):
+    daily = physfuse.retrieve(season.optical, season.radar, model=fitted, quiet=True)
+    assert daily.attrs["model"] == str(fitted)
+    (said,) = json.loads(daily.attrs["model_cards"])
+    assert said["sha256"] == json.loads((fitted / CARD).read_text())["sha256"]
+    physics = physfuse.retrieve(season.optical, season.radar, quiet=True)
+    assert set(daily.data_vars) == set(physics.data_vars)
+    assert bool(np.isfinite(daily["lai"]).all())
+
+
+def test_a_fitted_model_predicts_what_sensors_would_have_seen(
+    season: Simulation, fitted: Path, tmp_path: Path
+):
+    physfuse.retrieve(
+        season.optical,
+        season.radar,
+        model=fitted,
+        variables=["lai"],
+        predict=season.optical.isel(time=slice(0, 2)),
+        predict_out=tmp_path / "seen.nc",
+        quiet=True,
+    )
+    with xr.open_dataset(tmp_path / "seen.nc") as seen:
+        assert bool(np.isfinite(seen["reflectance"]).all())
+        assert bool((seen["reflectance_q05"] < seen["reflectance_q95"]).all())
+
+
+def test_weights_that_were_changed_do_not_retrieve(
+    season: Simulation, fitted: Path, tmp_path: Path
+):
+    for name in (CARD, WEIGHTS):
+        (tmp_path / name).write_bytes((fitted / name).read_bytes())
+    data = bytearray((tmp_path / WEIGHTS).read_bytes())
+    data[-3] ^= 4
+    (tmp_path / WEIGHTS).write_bytes(data)
+    with pytest.raises(PhysfuseError, match="is not what its card"):
+        physfuse.retrieve(season.optical, model=tmp_path, quiet=True)
+
+
+def test_a_model_is_not_replaced_unasked(season: Simulation, fitted: Path):
+    with pytest.raises(OutputExistsError, match="holds a model"):
+        fit(season.optical, out=fitted, **QUICK)
+
+
+def test_a_file_is_no_folder(season: Simulation, tmp_path: Path):
+    (tmp_path / "model").write_text("mine")
+    with pytest.raises(OutputExistsError, match="is a file"):
+        fit(season.optical, out=tmp_path / "model", **QUICK)
+
+
+def test_the_folder_above_must_exist(season: Simulation, tmp_path: Path):
+    with pytest.raises(FileNotFoundError, match="mkdir"):
+        fit(season.optical, out=tmp_path / "no" / "model", **QUICK)
+
+
+def test_without_optical_cubes_there_is_nothing_to_withhold(season: Simulation, tmp_path: Path):
+    with pytest.raises(CubeError, match="withholds optical dates"):
+        fit(None, season.radar, out=tmp_path / "model", **QUICK)
+
+
+def test_too_few_pixels_are_refused(season: Simulation, tmp_path: Path):
+    with pytest.raises(CubeError, match="at least 4"):
+        fit(season.optical.isel(site=[0, 1]), out=tmp_path / "model", **QUICK)
+
+
+def test_no_steps_are_refused(season: Simulation, tmp_path: Path):
+    with pytest.raises(DomainError, match="at least 1"):
+        fit(season.optical, out=tmp_path / "model", **{**QUICK, "steps": 0})
