@@ -9,23 +9,29 @@ a leak is easily made: a scale fitted to the whole scene, a mask, a gap on its e
 What is expected: bit-identical medians and spreads; the truth that they are compared with changes.
 
 How it is judged: by whole evaluations of the same list on the cube with and without the marker,
-and by each arm target by target where gaps of one series overlap.
+and by each arm target by target where gaps of one series overlap. A model that is fitted is fitted
+on other points than those it is judged on, or on the same ones without any withheld date: its
+marker is planted in all withheld dates of the points that are judged together.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import xarray as xr
 
 from physfuse.baselines import BASELINES
-from physfuse.evaluation import arms
+from physfuse.calibration import calibrate
+from physfuse.evaluation import arms, fitting
 from physfuse.evaluation.arms import Arm, baseline_prediction, model_prediction
+from physfuse.evaluation.fitting import fit_model, folds_of, without_targets
 from physfuse.evaluation.points import Points, open_points
 from physfuse.evaluation.verb import evaluate
 from physfuse.evaluation.withholding import Target, draw_targets, hidden, observed
+from physfuse.inference.calibrate import FitOptions
 from physfuse.simulation import simulate_fields
 
 MARKER = 0.77
@@ -113,3 +119,68 @@ def test_the_physics_sees_no_target_where_gaps_overlap(control, cubes, points):
         planted = open_points(marked(optical, points, [drawn[k]]), radar)
         found = model_prediction(planted, drawn, arm, seed=0)
         assert_identical([part[k] for part in plain], [part[k] for part in found])
+
+
+@pytest.fixture
+def quick_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Calibrations of few steps: where they lead is not asked here, only what they saw."""
+
+    def quick(*cubes: xr.Dataset, **options: Any) -> Any:
+        return calibrate(*cubes, **options, search=FitOptions(simulated=1, max_steps=2))
+
+    monkeypatch.setattr(fitting, "calibrate", quick)
+
+
+@pytest.mark.usefixtures("quick_fits")
+@pytest.mark.parametrize("n_folds", [1, 3])
+@pytest.mark.parametrize("control", [None, "no-radar"])
+def test_no_fitted_model_sees_what_it_is_judged_on(n_folds, control, cubes, points, targets):
+    optical, radar, _ = cubes
+    arm = Arm("physics-calibrated", control)
+    settings = {"n_folds": n_folds, "seed": 0}
+    plain = fit_model(points, targets, *arm, **settings)
+    assert len(plain) == n_folds
+    before = model_prediction(points, targets, arm, seed=0, fits=plain)
+    assert np.isfinite(np.concatenate(before)).all()
+    for k, fitted in enumerate(plain):
+        judged = [i for i, t in enumerate(targets) if t.site in fitted.sites]
+        planted = open_points(marked(optical, points, [targets[i] for i in judged]), radar)
+        again = fit_model(planted, targets, *arm, **settings)
+        assert again[k].options["calibration"] == fitted.options["calibration"]
+        after = model_prediction(planted, targets, arm, seed=0, fits=again)
+        assert_identical([p[judged] for p in before], [p[judged] for p in after])
+
+
+@pytest.mark.usefixtures("quick_fits")
+def test_a_fit_sees_a_marker_that_is_not_withheld(cubes, points, targets):
+    # The test above would be empty if the marker could not move a fit.
+    wide = [Target(t.site, t.time, 60.0) for t in targets]
+    planted = open_points(marked(cubes[0], points, wide), None)
+    (plain,) = fit_model(points._replace(radar=None), targets, "physics-calibrated", n_folds=1)
+    (moved,) = fit_model(planted, targets, "physics-calibrated", n_folds=1)
+    assert plain.options["calibration"].z != moved.options["calibration"].z
+
+
+def test_no_date_that_a_target_hides_is_left(points, targets):
+    left = without_targets(points, targets)
+    clear, before = left.optical["clear"], points.optical["clear"]
+    for target in targets:
+        away = hidden(points.day, target)
+        own = left.optical.sel(site=target.site)
+        assert np.isnan(own["reflectance"].isel(time=away)).all()
+        assert (clear.sel(site=target.site).values[away] == 0).all()
+        kept = clear.sel(site=target.site).values[~away]
+        np.testing.assert_array_equal(kept, before.sel(site=target.site).values[~away])
+    assert left.radar is points.radar
+    assert np.isfinite(points.reflectance).any()
+
+
+def test_folds_judge_every_point_once_and_see_none_of_their_own(many):
+    found = folds_of(many, [], 3, seed=1)
+    assert sorted(site for own, _ in found for site in own) == sorted(many.sites)
+    for own, seen in found:
+        assert set(own).isdisjoint(seen.sites)
+        assert set(own) | set(seen.sites) == set(many.sites)
+    square = many._replace(block=dict.fromkeys(many.sites, "one"))
+    ((own, seen),) = folds_of(square, [], 3)
+    assert (list(own), seen.sites) == (many.sites, many.sites)
