@@ -24,10 +24,10 @@ import pytest
 import xarray as xr
 
 from physfuse.baselines import BASELINES
-from physfuse.calibration import calibrate
+from physfuse.calibration import Calibration, Sensors, calibrate
 from physfuse.evaluation import arms, fitting
 from physfuse.evaluation.arms import Arm, baseline_prediction, model_prediction
-from physfuse.evaluation.fitting import fit_model, folds_of, without_targets
+from physfuse.evaluation.fitting import fit_model, folds_of, with_control, without_targets
 from physfuse.evaluation.points import Points, open_points
 from physfuse.evaluation.verb import evaluate
 from physfuse.evaluation.withholding import Target, draw_targets, hidden, observed
@@ -55,11 +55,14 @@ def assert_identical(one: object, other: object) -> None:
         np.testing.assert_array_equal(first, second)
 
 
+@pytest.mark.usefixtures("touchy_fits")
 def test_no_arm_of_an_evaluation_sees_what_it_withholds(cubes, points, targets, target_list: Path):
     optical, radar, _ = cubes
     settings = {
         "withheld": target_list,
-        "controls": ["no-radar", "radar-shuffled"],
+        "models": ["physics", "physics-calibrated"],
+        "folds": 1,
+        "controls": ["no-radar"],
         "baselines": ["nearest", "linear", "whittaker", "gp", "constant", "climatology"],
         "quiet": True,
     }
@@ -68,7 +71,7 @@ def test_no_arm_of_an_evaluation_sees_what_it_withholds(cubes, points, targets, 
     assert len(plain.cases) == 3 * 13
     for before, after in zip(plain.cases, planted.cases, strict=True):
         assert list(before.arms) == list(after.arms)
-        assert len(before.arms) == 9
+        assert len(before.arms) == 10
         for arm, found in before.arms.items():
             assert np.isfinite(np.concatenate(found)).all()
             assert_identical(found, after.arms[arm])
@@ -122,43 +125,85 @@ def test_the_physics_sees_no_target_where_gaps_overlap(control, cubes, points):
 
 
 @pytest.fixture
-def quick_fits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Calibrations of few steps: where they lead is not asked here, only what they saw."""
+def touchy_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fits that change with anything that they are given, in no time."""
 
-    def quick(*cubes: xr.Dataset, **options: Any) -> Any:
-        return calibrate(*cubes, **options, search=FitOptions(simulated=1, max_steps=2))
+    def touchy(optical: xr.Dataset, radar: xr.Dataset | None = None, **options: Any) -> Calibration:
+        seen = [optical["reflectance"], optical["clear"]]
+        seen += [] if radar is None else [radar["backscatter"]]
+        total = sum(float(np.nansum(np.asarray(part, dtype=np.float64))) for part in seen)
+        bands = tuple(optical["band"].values.tolist())
+        heard = () if radar is None else tuple(radar["polarization"].values.tolist())
+        factor = 0.7 + total % 0.6
+        return Calibration.of_values({"timescale lai": factor}, Sensors(bands, heard, ()))
 
-    monkeypatch.setattr(fitting, "calibrate", quick)
+    monkeypatch.setattr(fitting, "calibrate", touchy)
 
 
-@pytest.mark.usefixtures("quick_fits")
-@pytest.mark.parametrize("n_folds", [1, 3])
-@pytest.mark.parametrize("control", [None, "no-radar"])
-def test_no_fitted_model_sees_what_it_is_judged_on(n_folds, control, cubes, points, targets):
+def assert_fits_are_blind(cubes, points, targets, n_folds: int, control: str | None) -> None:
+    """The marker in all that one fold withholds changes neither its fit nor its predictions."""
     optical, radar, _ = cubes
     arm = Arm("physics-calibrated", control)
-    settings = {"n_folds": n_folds, "seed": 0}
-    plain = fit_model(points, targets, *arm, **settings)
+    plain = fit_model(points, targets, *arm, n_folds=n_folds)
     assert len(plain) == n_folds
     before = model_prediction(points, targets, arm, seed=0, fits=plain)
     assert np.isfinite(np.concatenate(before)).all()
     for k, fitted in enumerate(plain):
         judged = [i for i, t in enumerate(targets) if t.site in fitted.sites]
-        planted = open_points(marked(optical, points, [targets[i] for i in judged]), radar)
-        again = fit_model(planted, targets, *arm, **settings)
-        assert again[k].options["calibration"] == fitted.options["calibration"]
-        after = model_prediction(planted, targets, arm, seed=0, fits=again)
-        assert_identical([p[judged] for p in before], [p[judged] for p in after])
+        own = [targets[i] for i in judged]
+        planted = open_points(marked(optical, points, own), radar)
+        again = fit_model(planted, targets, *arm, n_folds=n_folds)[k]
+        assert again.options == fitted.options
+        after = model_prediction(planted, own, arm, seed=0, fits=[again])
+        assert_identical([p[judged] for p in before], after)
 
 
-@pytest.mark.usefixtures("quick_fits")
-def test_a_fit_sees_a_marker_that_is_not_withheld(cubes, points, targets):
-    # The test above would be empty if the marker could not move a fit.
+@pytest.mark.usefixtures("touchy_fits")
+@pytest.mark.parametrize(
+    ("n_folds", "control"), [(1, None), (1, "no-radar"), (1, "radar-shuffled"), (3, "no-radar")]
+)
+def test_no_fit_is_given_what_it_is_judged_on(n_folds, control, cubes, points, targets):
+    assert_fits_are_blind(cubes, points, targets, n_folds, control)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n_folds", [1, 3])
+def test_no_calibration_sees_what_it_is_judged_on(
+    n_folds, cubes, points, targets, monkeypatch: pytest.MonkeyPatch
+):
+    def short(*given: xr.Dataset, **options: Any) -> Calibration:
+        return calibrate(*given, **options, search=FitOptions(simulated=1, max_steps=1))
+
+    monkeypatch.setattr(fitting, "calibrate", short)
+    assert_fits_are_blind(
+        (cubes[0], None, None), points._replace(radar=None), targets, n_folds, None
+    )
+
+
+@pytest.mark.usefixtures("touchy_fits")
+def test_a_fit_is_given_a_marker_that_is_not_withheld(cubes, points, targets):
+    # The tests above would be empty if the marker could not move a fit.
     wide = [Target(t.site, t.time, 60.0) for t in targets]
-    planted = open_points(marked(cubes[0], points, wide), None)
-    (plain,) = fit_model(points._replace(radar=None), targets, "physics-calibrated", n_folds=1)
-    (moved,) = fit_model(planted, targets, "physics-calibrated", n_folds=1)
-    assert plain.options["calibration"].z != moved.options["calibration"].z
+    planted = open_points(marked(cubes[0], points, wide), cubes[1])
+    for n_folds in (1, 3):
+        plain = fit_model(points, targets, "physics-calibrated", n_folds=n_folds)
+        moved = fit_model(planted, targets, "physics-calibrated", n_folds=n_folds)
+        for one, other in zip(plain, moved, strict=True):
+            assert one.options != other.options
+
+
+@pytest.mark.usefixtures("touchy_fits")
+def test_a_control_acts_on_the_fit(points, targets):
+    fits = [
+        fit_model(points, targets, "physics-calibrated", control, n_folds=1)[0].options
+        for control in (None, "no-radar")
+    ]
+    assert [f["calibration"].sensors.polarizations for f in fits] == [("VV", "VH"), ()]
+    shuffled = with_control(points, "radar-shuffled", 0).radar
+    assert shuffled is not None
+    for mine, other in zip(shuffled.backscatter.T, points.radar.backscatter.T, strict=True):
+        assert (mine.values != other.values).any()
+        np.testing.assert_array_equal(np.sort(mine, axis=None), np.sort(other, axis=None))
 
 
 def test_no_date_that_a_target_hides_is_left(points, targets):
