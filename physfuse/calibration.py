@@ -66,7 +66,7 @@ from physfuse.workers import in_order
 
 FORMAT: Final = "physfuse calibration"
 FORMAT_VERSION: Final = 1
-SAMPLE = 128
+SAMPLE = 96
 MIN_ACQUISITIONS = 5  # of a pixel that is worth taking
 CANDIDATES = 3  # pixels looked at for each one taken
 NORMAL_95 = 1.6448536269514722
@@ -489,6 +489,7 @@ def calibrate(
     table: Sequence[Variable] = STATE_TABLE,
     overwrite: bool = False,
     quiet: bool = False,
+    search: FitOptions | None = None,
 ) -> Calibration:
     """Calibrate what all pixels share, by marginal likelihood on a sample of pixels.
 
@@ -508,6 +509,8 @@ def calibrate(
         Whether an existing file may be replaced.
     quiet : bool
         Show no progress.
+    search : FitOptions, optional
+        How the scalars are looked for; its seed gives way to ``seed``.
 
     Returns
     -------
@@ -537,6 +540,7 @@ def calibrate(
         bare_soil=bare_soil,
         table=table,
         quiet=quiet,
+        search=search,
     )
     if out is not None:
         found.save(out, overwrite=overwrite)
@@ -553,6 +557,7 @@ def calibrate_cubes(
     bare_soil: str,
     table: Sequence[Variable],
     quiet: bool,
+    search: FitOptions | None = None,
 ) -> Calibration:
     """Calibrate on cubes that are open and checked; arguments as for :func:`calibrate`."""
     if sample < 2:
@@ -567,7 +572,7 @@ def calibrate_cubes(
         found = fit(
             Shared(problem, interval, scalars),
             lambda part: solve_state(run, part),
-            FitOptions(seed=seed),
+            dataclasses.replace(search or FitOptions(), seed=seed),
             progress=lambda: bar.update(1),
             each=_side_by_side,
         )
@@ -598,6 +603,12 @@ def _warn(found: Fit, scalars: Sequence[Scalar]) -> None:
     names = [s.name for s in scalars]
     if not found.converged:
         _tell("the calibration did not converge; take a larger sample")
+    if found.at_bound:
+        text = ", ".join(names[i] for i in found.at_bound)
+        _tell(
+            f"the data pull {text} beyond what its hyperprior allows: the model does not fit these "
+            "pixels, whatever the scalars"
+        )
     pairs = correlated(found.covariance)
     if pairs:
         text = "; ".join(f"{names[i]} and {names[j]}" for i, j in pairs)

@@ -308,7 +308,13 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     add("--withheld", metavar="FILE", help="what to withhold, CSV: site,time,gap_days")
     add("--gap", type=_gaps, metavar="D,D,...", help="draw targets for gaps of so many days")
     add("--in-situ", metavar="FILE", help="measurements, CSV: site,time,lai,lai_sd")
-    add("--models", type=_names, default=["physics"], metavar="A,B", help="physics (the default)")
+    add(
+        "--models",
+        type=_names,
+        default=["physics"],
+        metavar="A,B",
+        help="physics (the default), physics-calibrated",
+    )
     add(
         "--baselines",
         type=_names,
@@ -338,6 +344,14 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
         default=0.5,
         metavar="P",
         help="clear probability above which a date is a target and is used by baselines (0.5)",
+    )
+    add(
+        "--folds",
+        type=int,
+        default=3,
+        metavar="N",
+        help="folds of points for models that are fitted, each judged by a fit on the others; 1 "
+        "fits on the same points without any withheld date (3)",
     )
     add("--season", default="11-01", metavar="MM-DD", help="as for retrieve (11-01)")
     add("--place", type=_place, metavar="LAT,LON", help="degrees, for the sun")
@@ -499,6 +513,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
         sites=arguments.sites,
         per_gap=arguments.per_gap,
         clear=arguments.clear,
+        folds=arguments.folds,
         place=arguments.place,
         season=arguments.season,
         bare_soil=arguments.bare_soil,

@@ -84,7 +84,7 @@ def main() -> None:
         for name in names
     }
     left_out = {name: reason for part in parts for name, reason in part.left_out.items()}
-    found = judge(points, targets, [], Predictions(joined, {}, left_out, parts[0].pooled))
+    found = judge(points, targets, [], Predictions(joined, {}, left_out, parts[0].pooled, {}))
     dates = sorted({str(points.optical["time"].values[t.time])[:10] for t in targets})
     record.value("dates", " ".join(dates), "composites withheld")
     keep_scores(record, found)

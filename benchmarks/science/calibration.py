@@ -2,11 +2,11 @@
 
 Each replicate draws scalars, then pixels from the prior at these scalars, observes them through the
 model's own operators, misfit, offsets and noise, and calibrates from the table's values. In the
-shifted replicates the scalars are drawn from their hyperprior: under it intervals of 90 % hold 90 %
-of them, and the factors of two and more that come up are larger than what a real scene asks for. In
-the null replicates the truth is the table, the centre of the hyperprior, and intervals that hold
-90 % under the hyperprior hold more of it there. Innovations are Gaussian, without jumps, in the
-draws and in the inference.
+shifted replicates the scalars are drawn from their hyperprior, cut off where it ends: under it
+intervals of 90 % hold 90 % of them, and the factors of two and more that come up are larger than
+what a real scene asks for. In the null replicates the truth is the table, the centre of the
+hyperprior, and intervals that hold 90 % under the hyperprior hold more of it there. Innovations are
+Gaussian, without jumps, in the draws and in the inference.
 
 ``--all`` calibrates every scalar of both sensors, not only the chosen ones.
 """
@@ -125,6 +125,15 @@ def chosen_scalars(run: Run, everything: bool) -> tuple[Scalar, ...]:
     return tuple(s for s in scalars if everything or s.name in CHOSEN)
 
 
+def drawn_scalars(scalars: tuple[Scalar, ...], generator: torch.Generator) -> torch.Tensor:
+    """Draw from the hyperprior, normal and cut off at its ends."""
+    sd = torch.tensor([s.hyper_sd for s in scalars], dtype=torch.float64)
+    end = torch.tensor([s.farthest for s in scalars], dtype=torch.float64) / sd
+    uniform = 2 * torch.rand(len(scalars), dtype=torch.float64, generator=generator) - 1
+    inside = torch.special.erf(end / math.sqrt(2))
+    return sd * math.sqrt(2) * torch.special.erfinv(uniform * inside)
+
+
 def calibrated(replicate: Replicate) -> Answer:
     """Draw scalars and pixels, and calibrate."""
     run = season(replicate.n_pixels)
@@ -133,8 +142,7 @@ def calibrated(replicate: Replicate) -> Answer:
     interval = torch.from_numpy(run.knot_days).to(torch.float64).diff()
     generator = torch.Generator().manual_seed(10_000 + replicate.number)
     hyper_sd = torch.tensor([s.hyper_sd for s in scalars], dtype=torch.float64)
-    truth = hyper_sd * torch.randn(len(scalars), dtype=torch.float64, generator=generator)
-    truth = truth * float(replicate.shifted)
+    truth = drawn_scalars(scalars, generator) * float(replicate.shifted)
     with torch.no_grad():
         there = Shared(problem, interval, scalars).at(truth)
         drawn, _, _ = simulated_problem(there, replicate.n_pixels, 20_000 + replicate.number)

@@ -5,6 +5,9 @@ date within half a gap of it is hidden, by physfuse and by every baseline on the
 LAI retrieved from the complete series is compared with the one measured in the field, beside
 per-date inversion and a constant.
 
+A model that is fitted to the points is fitted by folds of points: always on the complete series of
+others than those it is judged on.
+
 The list is for judging, never for choosing: ``--development`` makes other targets.
 """
 
@@ -22,12 +25,15 @@ from benchmarks.science.withheld import (
     keep_scores,
     side_by_side,
 )
-from physfuse.evaluation.arms import Arm
+from physfuse.evaluation.arms import NDVI, model_arms
+from physfuse.evaluation.fitting import FOLDS
 from physfuse.evaluation.in_situ import read_in_situ
+from physfuse.evaluation.page import ALL_BANDS
 from physfuse.evaluation.points import open_points
 from physfuse.evaluation.table import Cases
-from physfuse.evaluation.verb import judge, predict
+from physfuse.evaluation.verb import Evaluation, judge, predict
 from physfuse.evaluation.withholding import check_targets, draw_targets, read_targets
+from physfuse.retrieval import MODELS
 from physfuse.scores import SplitNormal, coverage, r_squared, summary, widened
 
 CLEAR = 0.5
@@ -59,6 +65,23 @@ def lai_rows(cases: Cases) -> list[dict[str, Any]]:
     return rows
 
 
+def differences(found: Evaluation) -> list[dict[str, Any]]:
+    """What each model gains on linear interpolation and on the physics as it is, by gap."""
+    return [
+        {
+            "arm": row.arm,
+            "gap": row.gap,
+            "channel": row.channel,
+            "difference": row.metric,
+            "value": row.value,
+            "low": row.low,
+            "high": row.high,
+        }
+        for row in found.table.rows
+        if row.channel in (NDVI, ALL_BANDS) and row.arm in MODELS and "_less_" in row.metric
+    ]
+
+
 def main() -> None:
     """Run the benchmark."""
     arguments = parser(__doc__, "spain.json")
@@ -67,7 +90,16 @@ def main() -> None:
         action="store_true",
         help="other targets than the withheld list's, one for each point and gap; no field LAI",
     )
+    arguments.add_argument(
+        "--models",
+        default="physics,physics-calibrated",
+        help="models to be judged (physics,physics-calibrated)",
+    )
+    arguments.add_argument(
+        "--folds", type=int, default=FOLDS, help=f"folds of points for fitted models ({FOLDS})"
+    )
     options = arguments.parse_args()
+    arms = model_arms(options.models.split(","), [])
     folder = data_folder() / "spain_crops_2018"
     record = Record("Spain: withheld dates, field LAI", options)
     points = open_points(folder / "optical_points.nc", None)
@@ -93,16 +125,21 @@ def main() -> None:
         points,
         targets,
         measured,
-        [Arm("physics")],
+        arms,
         None,
         clear=CLEAR,
+        folds=options.folds,
         mapper=side_by_side(options.processes),
     )
     found = judge(points, targets, measured, predictions)
-    rows = against_linear(found, "physics")
-    record.table("withheld", f"withheld dates, 95 % by point\n{NOTES}", rows)
+    for number, arm in enumerate(arms):
+        rows = against_linear(found, arm.name)
+        name = f"withheld_{arm.name}" if number else "withheld"
+        record.table(name, f"{arm.name}: withheld dates, 95 % by point\n{NOTES}", rows)
+    record.table("differences", "differences between arms, 95 % by point", differences(found))
     keep_scores(record, found)
-    keep_ranks(record, found, "physics", points.bands)
+    keep_ranks(record, found, arms[-1].name, points.bands)
+    record.numbers["fits"] = found.details["fits"]
     if measured:
         record.table("field_lai", "LAI against the field", lai_rows(found.in_situ["lai"]))
     record.write()

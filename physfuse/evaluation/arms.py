@@ -16,6 +16,7 @@ from physfuse.branches import FITTED_MODELS, MODELS
 from physfuse.radiative.errors import DomainError, unknown_name
 from physfuse.scores import SplitNormal, Values, split_normal
 
+from .fitting import FITTERS, Fitted, fit_model
 from .points import NEAR_INFRARED, RED, Points, index_of
 from .withholding import Mapper, Target, hidden, predict_targets
 
@@ -80,10 +81,10 @@ def model_arms(
     for model in models:
         if model not in MODELS:
             raise unknown_name("model", model, MODELS)
-        if model in FITTED_MODELS:
+        if model in FITTED_MODELS and model not in FITTERS:
             raise DomainError(
                 f"model {model!r} is not judged yet: fitted on the cubes given it would see what "
-                f"is withheld; available: {', '.join(m for m in MODELS if m not in FITTED_MODELS)}"
+                f"is withheld; available: {', '.join(m for m in MODELS if m in FITTERS)}"
             )
     for control in controls:
         if control in PLANNED_CONTROLS:
@@ -158,6 +159,7 @@ def model_prediction(
     arm: Arm,
     *,
     seed: int,
+    fits: Sequence[Fitted] | None = None,
     mapper: Mapper = map,
     per_job: int = 64,
     **options: Any,
@@ -171,6 +173,8 @@ def model_prediction(
     arm : Arm
     seed : int
         Of draws and of shuffles.
+    fits : sequence of Fitted, optional
+        From :func:`fit_model` for these points and targets; made here where not given.
     mapper, per_job
         As for :func:`predict_targets`.
     **options
@@ -180,18 +184,26 @@ def model_prediction(
     -------
     SplitNormal, shape (target, channel)
     """
-    found = predict_targets(
-        points,
-        targets,
-        with_radar=arm.control != "no-radar",
-        shuffle_seed=seed if arm.control == "radar-shuffled" else None,
-        mapper=mapper,
-        per_job=per_job,
-        model=arm.model,
-        seed=seed,
-        **options,
-    )
-    return with_index(split_normal(*found), points.bands)
+    if fits is None:
+        fits = fit_model(points, targets, arm.model, arm.control, seed=seed, **options)
+    out = np.full((3, len(targets), len(points.bands)), np.nan)
+    for fitted in fits:
+        here = [i for i, target in enumerate(targets) if target.site in fitted.sites]
+        if not here:
+            continue
+        out[:, here] = predict_targets(
+            points,
+            [targets[i] for i in here],
+            with_radar=arm.control != "no-radar",
+            shuffle_seed=seed if arm.control == "radar-shuffled" else None,
+            mapper=mapper,
+            per_job=per_job,
+            model=arm.model,
+            seed=seed,
+            **options,
+            **fitted.options,
+        )
+    return with_index(split_normal(*out), points.bands)
 
 
 def with_index(bands_only: SplitNormal, bands: Sequence[str]) -> SplitNormal:

@@ -25,6 +25,7 @@ from physfuse.scores import SplitNormal, Values, split_normal
 from physfuse.variables import DERIVED_ATTRIBUTES, STATE_ATTRIBUTES
 
 from .arms import Arm
+from .fitting import Fitted, fit_model, with_control
 from .points import Points
 from .withholding import (
     LEAST_DATES,
@@ -32,7 +33,6 @@ from .withholding import (
     parsed_time,
     read_table,
     require_columns,
-    shuffled_order,
 )
 
 _TIME = ("time", "date")
@@ -147,6 +147,7 @@ def model_values(
     arm: Arm,
     *,
     seed: int,
+    fits: Sequence[Fitted] | None = None,
     mapper: Mapper = map,
     per_job: int = 64,
     **options: Any,
@@ -161,6 +162,8 @@ def model_values(
     arm : Arm
     seed : int
         Of draws and of shuffles.
+    fits : sequence of Fitted, optional
+        From :func:`fit_model`, as the withheld dates have them; made here where not given.
     mapper : callable
         How jobs are worked through, in order.
     per_job : int
@@ -178,17 +181,11 @@ def model_values(
     DomainError
         A variable that the run cannot give there.
     """
+    if fits is None:
+        fits = fit_model(points, [], arm.model, arm.control, seed=seed, **options)
     wanted = points.taken(list(dict.fromkeys(s for m in measured for s in m.site)))
     days = np.concatenate([np.floor(points.day).astype(np.int64), *(m.day for m in measured)])
-    radar = wanted.radar if arm.control != "no-radar" else None
-    if radar is not None and arm.control == "radar-shuffled":
-        orbit = points.orbit or ("one",) * radar.sizes["time"]
-        seen = radar["backscatter"].transpose("time", "polarization", "site")
-        mixed = seen.values.copy()
-        for s in range(radar.sizes["site"]):
-            order = shuffled_order(orbit, np.random.default_rng([seed, s]))
-            mixed[:, :, s] = seen.values[order, :, s]
-        radar = radar.assign(backscatter=(seen.dims, mixed, seen.attrs))
+    wanted = with_control(wanted, arm.control, seed)
     settings: dict[str, Any] = {
         "model": arm.model,
         "variables": [m.variable for m in measured],
@@ -199,19 +196,16 @@ def model_values(
         "quiet": True,
         **options,
     }
-    parts = [
-        slice(first, first + per_job) for first in range(0, wanted.optical.sizes["site"], per_job)
-    ]
-    jobs = [
-        Job(
-            wanted.optical.isel(site=part),
-            None if radar is None else radar.isel(site=part),
-            settings,
-        )
-        for part in parts
-    ]
+    jobs: list[Job] = []
+    place: dict[str, tuple[int, int]] = {}
+    for fitted in fits:
+        own = [s for s in wanted.sites if s in fitted.sites]
+        for first in range(0, len(own), per_job):
+            part = own[first : first + per_job]
+            place.update({site: (len(jobs), k) for k, site in enumerate(part)})
+            some = wanted.taken(part)
+            jobs.append(Job(some.optical, some.radar, {**settings, **fitted.options}))
     daily = list(mapper(_run, jobs))
-    row = {name: divmod(k, per_job) for k, name in enumerate(wanted.sites)}
     out = {}
     for m in measured:
         at = m.day - days.min()
@@ -219,8 +213,8 @@ def model_values(
         for end in ("", "_q05", "_q95"):
             cells = []
             for name, t in zip(m.site, at.tolist(), strict=True):
-                part, column = row[name]
-                field = daily[part][f"{m.variable}{end}"]
+                job, column = place[name]
+                field = daily[job][f"{m.variable}{end}"]
                 series = field.isel(site=column)
                 cells.append(float(series.isel(time=t) if "time" in series.dims else series))
             fields.append(np.array(cells))

@@ -9,6 +9,7 @@ from .arms import NDVI
 from .table import IN_SITU, Row, Table
 
 LINEAR = "linear"
+PHYSICS = "physics"
 ALL_BANDS = "all_bands"
 
 
@@ -33,9 +34,10 @@ def paragraphs(table: Table, models: Sequence[str]) -> list[tuple[str, str]]:
             (f"Which arm predicts {channel} of a withheld date best?", _best(table, channel))
         )
         for model in models:
-            if table.get(model, table.gaps[0], channel, f"rmse_less_{LINEAR}"):
-                question = f"Is `{model}` better than linear interpolation?"
-                found.append((question, _against_linear(table, model, channel)))
+            for reference, name in ((LINEAR, "linear interpolation"), (PHYSICS, f"`{PHYSICS}`")):
+                if table.get(model, table.gaps[0], channel, f"rmse_less_{reference}"):
+                    question = f"Is `{model}` better than {name}?"
+                    found.append((question, _against(table, model, reference, channel)))
         honest = _honest(table, models)
         if honest:
             found.append(("Do the intervals hold what they claim?", honest))
@@ -98,12 +100,12 @@ def _best(table: Table, channel: str) -> str:
     return "\n".join([intro, "", *parts])
 
 
-def _against_linear(table: Table, model: str, channel: str) -> str:
+def _against(table: Table, model: str, reference: str, channel: str) -> str:
     parts, wins, losses = [], [], []
     for gap in table.gaps:
-        row = table.get(model, gap, channel, f"rmse_less_{LINEAR}")
-        ranked = table.get(model, gap, channel, f"crps_less_{LINEAR}")
-        bands = table.get(model, gap, ALL_BANDS, f"crps_less_{LINEAR}")
+        row = table.get(model, gap, channel, f"rmse_less_{reference}")
+        ranked = table.get(model, gap, channel, f"crps_less_{reference}")
+        bands = table.get(model, gap, ALL_BANDS, f"crps_less_{reference}")
         if row is None or ranked is None:
             continue
         text = (
@@ -128,7 +130,7 @@ def _against_linear(table: Table, model: str, channel: str) -> str:
     others = len(table.gaps) - len(wins) - len(losses)
     if (wins or losses) and others:
         said += f"; at the other {others} the two cannot be told apart"
-    note = f"{said}. Differences are {model} less linear (negative is better):"
+    note = f"{said}. Differences are {model} less {reference} (negative is better):"
     return "\n".join([note, "", *parts])
 
 

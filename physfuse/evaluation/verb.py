@@ -15,6 +15,7 @@ from physfuse.baselines import BASELINES
 from physfuse.cube import Source
 from physfuse.progress import progress_bar
 from physfuse.radiative.errors import DomainError, OutputExistsError
+from physfuse.retrieval import MODELS
 from physfuse.scores import SplitNormal, Values, widened
 
 from . import in_situ as field
@@ -31,7 +32,8 @@ from .arms import (
     truth_of,
 )
 from .circumstances import circumstances
-from .page import ALL_BANDS, markdown, paragraphs
+from .fitting import FOLDS, fit_model
+from .page import ALL_BANDS, PHYSICS, markdown, paragraphs
 from .points import BLOCK_DAYS, Points, open_points
 from .table import IN_SITU, Cases, Row, Table, histograms, score_rows, to_csv, to_records
 from .withholding import (
@@ -97,6 +99,7 @@ def evaluate(
     sites: int | None = 200,
     per_gap: int = 200,
     clear: float = CLEAR,
+    folds: int = FOLDS,
     place: tuple[float, float] | None = None,
     season: str = "11-01",
     bare_soil: str = "baghdadi_2016",
@@ -137,6 +140,10 @@ def evaluate(
         Targets that are drawn for each gap, at most.
     clear : float
         Clear probability above which a date is a target and is used by baselines. [1]
+    folds : int
+        Folds of points for models that are fitted: each fold is judged by a model fitted on the
+        points of the others. With 1, or where all points are one block, they are fitted on the same
+        points without any date that is withheld.
     place : tuple of float, optional
         Latitude and longitude, for the sun. [degree]
     season, bare_soil : str
@@ -168,7 +175,8 @@ def evaluate(
         )
     if gaps is not None and (not gaps or any(not 0 < gap < 3650 for gap in gaps)):
         raise DomainError(f"gaps are {list(gaps)}; allowed: one or more, above 0, in days")
-    for name, count in (("sites", 1 if sites is None else sites), ("per_gap", per_gap)):
+    counts = (("sites", 1 if sites is None else sites), ("per_gap", per_gap), ("folds", folds))
+    for name, count in counts:
         if count < 1:
             raise DomainError(f"{name} is {count}; allowed: 1 and more")
     if not 0 <= clear < 1:
@@ -214,6 +222,7 @@ def evaluate(
         arms,
         asked,
         clear=clear,
+        folds=folds,
         seed=seed,
         quiet=quiet,
         season=season,
@@ -232,6 +241,7 @@ def evaluate(
             "sites": len(points.sites),
             "per_gap": per_gap,
             "clear": clear,
+            "folds": folds,
             "season": season,
             "bare_soil": bare_soil,
         },
@@ -259,12 +269,15 @@ class Predictions(NamedTuple):
         Baselines that could not be had, with the reason.
     pooled : dict of str to bool
         Whether a baseline learnt from all points together.
+    fits : dict of str to list of dict
+        By arm what was fitted in each fold; arms without a fit are not there.
     """
 
     withheld: dict[str, SplitNormal]
     in_situ: dict[str, dict[str, SplitNormal]]
     left_out: dict[str, str]
     pooled: dict[str, bool]
+    fits: dict[str, list[dict[str, Any]]]
 
 
 def predict(
@@ -275,6 +288,7 @@ def predict(
     baselines: Sequence[str] | None,
     *,
     clear: float = CLEAR,
+    folds: int = FOLDS,
     seed: int = 0,
     quiet: bool = True,
     mapper: Mapper = map,
@@ -294,6 +308,8 @@ def predict(
         None takes all that can be had and says which could not.
     clear : float
         Clear probability above which baselines use a date. [1]
+    folds : int
+        Of points, for models that are fitted; see :mod:`physfuse.evaluation.fitting`.
     seed : int
     quiet : bool
     mapper : callable
@@ -311,7 +327,7 @@ def predict(
     spectral = [n for n in names if n != PER_DATE] if targets else []
     n_sites = len({site for m in measured for site in m.site})
     total = len(targets) * ((len(arms) if targets else 0) + len(spectral)) + n_sites * len(arms)
-    out = Predictions({}, {}, {}, {})
+    out = Predictions({}, {}, {}, {}, {})
     settings: dict[str, Any] = {"seed": seed, "per_job": per_job, **options}
     with progress_bar(total, "evaluating", unit="target", quiet=quiet) as bar:
 
@@ -320,9 +336,24 @@ def predict(
                 bar.update(job.optical.sizes["site"])
                 yield answer
 
+        fits = {}
+        for arm in arms:
+            fits[arm.name] = fit_model(
+                points,
+                targets,
+                arm.model,
+                arm.control,
+                n_folds=folds,
+                seed=seed,
+                mapper=mapper,
+                **options,
+            )
+            records = [{"judged": len(f.sites), **f.record} for f in fits[arm.name] if f.record]
+            if records:
+                out.fits[arm.name] = records
         for arm in arms if targets else ():
             out.withheld[arm.name] = model_prediction(
-                points, targets, arm, mapper=counted, **settings
+                points, targets, arm, fits=fits[arm.name], mapper=counted, **settings
             )
         for name in spectral:
             try:
@@ -339,7 +370,7 @@ def predict(
         if measured:
             for arm in arms:
                 out.in_situ[arm.name] = field.model_values(
-                    points, measured, arm, mapper=counted, **settings
+                    points, measured, arm, fits=fits[arm.name], mapper=counted, **settings
                 )
             if PER_DATE in names:
                 out.in_situ[PER_DATE] = field.inverted_values(
@@ -383,6 +414,8 @@ def judge(
     by_variable = {name: one for name, one in by_variable.items() if one.arms}
     rows: list[Row] = []
     references = [REFERENCE, *(a for a in predictions.withheld if a.endswith("/no-radar"))]
+    if any(name in predictions.withheld for name in MODELS if name != PHYSICS):
+        references.append(PHYSICS)
     for one in cases:
         rows += score_rows(one, references, seed=seed, draws=DRAWS)
     for m in measured:
@@ -391,6 +424,7 @@ def judge(
     details = {
         "left_out": predictions.left_out,
         "learnt_from_all_points": predictions.pooled,
+        "fits": predictions.fits,
         "pit": [h for one in [*cases, *by_variable.values()] for h in histograms(one)],
     }
     return Evaluation(
@@ -572,6 +606,12 @@ def how(found: Evaluation) -> list[str]:
             f"- {', '.join(own)}: scales and spreads from each target's own series (too few dates "
             "that no target hides)"
         )
+    for arm, records in details["fits"].items():
+        text = f"- {arm}: fitted {len(records)} time{'s' * (len(records) > 1)}, by folds of points"
+        if len(records) == 1:
+            text = f"- {arm}: fitted on the same points without any date that is withheld"
+        lost = sum(not record.get("converged", True) for record in records)
+        lines.append(text + (f"; {lost} of {len(records)} not converged" if lost else ""))
     lines += [f"- {name} left out: {reason}" for name, reason in found.left_out.items()]
     return lines
 

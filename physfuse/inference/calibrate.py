@@ -18,17 +18,31 @@ regression of the one on the other. The covariance is (n k V k / (1 + 1/r) + hyp
 precision)^-1: that of a posterior of which all that is known is the mean and variance of the scores
 [2]_, never wider than the hyperprior.
 
+Real pixels are not those of the model: some do not converge and some are no field at all, and one
+such pixel can outweigh a hundred others. The mean is therefore that of scores clipped beyond
+:data:`REACH` robust spreads of the simulated ones around their own median; the observed and the
+simulated are clipped alike, so that the root stays where it is under the model [3]_. Where the data
+pull a scalar beyond the end of its hyperprior, the model is wrong in a way that no scalar mends: it
+stays at the end and the fit says so.
+
+The root is looked for as the top of a hill of which only the slope is known: steps of a definite
+curvature matrix, at first the response T, then updated by how the slope changes [4]_, shorter where
+one went down the other side.
+
 References
 ----------
 .. [1] Gourieroux, Monfort and Renault, 1993, Journal of Applied Econometrics 8, S85-S118,
    doi:10.1002/jae.3950080507.
 .. [2] Wood, 2010, Nature 466, 1102-1104, doi:10.1038/nature09319.
+.. [3] Genton and Ronchetti, 2003, Journal of the American Statistical Association 98, 67-76,
+   doi:10.1198/016214503388619102.
+.. [4] Nocedal and Wright, 2006, Numerical Optimization, procedure 18.2,
+   doi:10.1007/978-0-387-40065-5.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, TypeVar, runtime_checkable
@@ -47,7 +61,11 @@ from .scalars import Scalar
 Solver = Callable[[Problem], Solution]
 Part = TypeVar("Part")
 
-ROUNDS = 2  # searches, each with weights found where the one before ended
+ROUNDS = (2, 4)  # searches, least and most, each with weights found where the one before ended
+REACH = 6.0  # robust standard deviations at which a score is clipped
+NORMAL_80 = 2.5631031310892007  # standard deviations between the tenths of a normal
+LEAST_SPREAD = 0.2  # of the plain standard deviation, below which no robust one is believed
+SHORTEST = 0.02  # step in the same unit below which the weights are looked for anew
 HIGHEST_WEIGHT = 1.5
 NO_INFORMATION = 1e-12  # variance of a score that is rounding
 BATCH_PIXELS = 64  # solved and scored at once
@@ -74,9 +92,11 @@ class FitOptions:
     seed : int
         Of the simulations.
     max_steps : int
-        Newton steps.
+        Steps, refused ones included.
     tolerance : float
-        Squared length of the last step in posterior standard deviations, over all scalars.
+        Mean over the scalars of the squared last step in posterior standard deviations. Pixels
+        end where their own iteration stops, and along ridges that depends on where they came from:
+        below 0.02 the search would follow that.
     longest : float
         Longest step of one scalar, in standard deviations of its hyperprior.
     probe : float
@@ -84,10 +104,10 @@ class FitOptions:
         standard deviations of the hyperprior.
     """
 
-    simulated: int = 3
+    simulated: int = 2
     seed: int = 0
     max_steps: int = 24
-    tolerance: float = 0.1
+    tolerance: float = 0.03
     longest: float = 1.0
     probe: float = 0.3
 
@@ -104,6 +124,8 @@ class Fit(NamedTuple):
     converged : bool
         False where the steps ran out.
     steps : int
+    at_bound : tuple of int
+        Scalars that the data pull beyond the end of their hyperprior.
     """
 
     z: Float[Tensor, " scalars"]
@@ -111,6 +133,7 @@ class Fit(NamedTuple):
     solution: Solution
     converged: bool
     steps: int
+    at_bound: tuple[int, ...] = ()
 
 
 def simulated_problem(
@@ -171,30 +194,73 @@ def fit(
     """
     search = _Search(shared, solve, options, progress, each)
     here = search.first()
-    steps, converged = 0, False
-    for _ in range(ROUNDS):
-        weight = search.weights(here)
-        share, before = 1.0, math.inf
+    steps = 0
+    for number in range(1, ROUNDS[1] + 1):
+        weight, response = search.weights(here)
+        curvature = search.curvature(weight, response)
+        radius, began = options.longest, here
         while True:
-            precision = search.precision(here, weight)
-            step = torch.linalg.solve(precision, search.pull(here, weight))
-            length = float(step @ precision @ step)
-            converged = length < options.tolerance
-            if converged or steps == options.max_steps:
+            pull = search.pull(here, weight)
+            free = search.free(here, pull)
+            before = _length(pull, search.precision(here, weight), free)
+            converged = before < options.tolerance * len(pull)
+            if converged or steps == options.max_steps or radius < SHORTEST:
                 break
-            # The pixels respond more or less than the variance of their scores tells.
-            share = min(1.0, 1.5 * share) if length < 0.7 * before else max(0.2, 0.6 * share)
-            before = length
-            step = share * step * (options.longest / step.abs().max()).clamp(max=1.0)
-            here = search.at(here.t + step, here)
+            step = _step(curvature, pull, free, radius)
+            step = search.within(here.t + step) - here.t
+            there = search.at(here.t + step, here)
             steps += 1
+            pulled = search.pull(there, weight)
+            curvature = _updated(curvature, step, pull - pulled)
+            after = _length(pulled, search.precision(there, weight), search.free(there, pulled))
+            gone = float(pulled @ step) / float(pull @ step)
+            if after < before or gone > -0.5:
+                here = there
+                radius = min(2 * radius, options.longest) if gone > 0 else radius
+            else:  # too far: where the pull along the step vanishes if it is a straight line
+                radius = float(step.abs().max()) / (1 - gone)
+        if steps == options.max_steps or (converged and number >= ROUNDS[0]):
+            break
+        if number > 1 and here is began:  # nothing nearer is to be found
+            break
     covariance = torch.linalg.inv(search.precision(here, weight))
     covariance = covariance * search.scale[:, None] * search.scale
-    return Fit(here.t * search.scale, covariance, here.seen, converged, steps)
+    at_bound = tuple(int(i) for i in (~free).nonzero()[:, 0])
+    return Fit(here.t * search.scale, covariance, here.seen, converged, steps, at_bound)
+
+
+def _length(pull: Tensor, metric: Tensor, free: Tensor) -> float:
+    """Squared length, in posterior standard deviations, of the step that would end the search."""
+    left = pull[free]
+    return float(left @ torch.linalg.solve(metric[free][:, free], left))
+
+
+def _step(curvature: Tensor, pull: Tensor, free: Tensor, radius: float) -> Tensor:
+    """Step of the scalars that are free to move, none longer than the radius."""
+    step = torch.zeros_like(pull)
+    step[free] = torch.linalg.solve(curvature[free][:, free], pull[free])
+    return step * (radius / step.abs().max().clamp(min=radius))
+
+
+def _updated(curvature: Tensor, step: Tensor, change: Tensor) -> Tensor:
+    """Curvature that has seen how the pull changed along a step: damped BFGS [4]_, definite."""
+    along = curvature @ step
+    expected, found = float(step @ along), float(step @ change)
+    if expected == 0.0:
+        return curvature
+    if found < 0.2 * expected:
+        share = 0.8 * expected / (expected - found)
+        change = share * change + (1 - share) * along
+        found = 0.2 * expected
+    return curvature + torch.outer(change, change) / found - torch.outer(along, along) / expected
 
 
 class _Point(NamedTuple):
-    """Whitened scalars t = z / hyper_sd, and every pixel solved and scored there."""
+    """Whitened scalars t = z / hyper_sd, and every pixel solved and scored there.
+
+    ``own`` and ``other`` are the clipped scores of observed and simulated pixels, ``spread`` the
+    robust one of the latter.
+    """
 
     t: Tensor
     problem: Problem
@@ -202,6 +268,7 @@ class _Point(NamedTuple):
     drawn: Solution
     own: Tensor
     other: Tensor
+    spread: Tensor
 
 
 class _Search:
@@ -219,6 +286,8 @@ class _Search:
         self.shared, self.solve, self.options, self.progress = shared, solve, options, progress
         sds = [s.hyper_sd for s in shared.scalars]
         self.scale = torch.tensor(sds, dtype=torch.float64)
+        ends = [s.farthest / s.hyper_sd for s in shared.scalars]
+        self.end = torch.tensor(ends, dtype=torch.float64)
         n = shared.problem.n_pixels
         self.n_drawn = options.simulated * n
         self.n_effective = n / (1 + 1 / options.simulated)
@@ -253,7 +322,9 @@ class _Search:
         """The table's values, every pixel solved from nothing."""
         problem = self.shared.problem
         drawn = self._drawn(problem)
-        seen, echo = self.solve(problem), self.solve(drawn)
+        # Solved again as every later point is: what moves when a scalar does is then the scalar's.
+        seen = self._again(problem, self.solve(problem), problem)
+        echo = self._again(drawn, self.solve(drawn), problem)
         return self._point(torch.zeros_like(self.scale), problem, drawn, seen, echo)
 
     def at(self, t: Tensor, near: _Point) -> _Point:
@@ -268,12 +339,14 @@ class _Search:
         self, t: Tensor, problem: Problem, drawn: Problem, seen: Solution, echo: Solution
     ) -> _Point:
         own, other = self._scores(problem, seen), self._scores(drawn, echo)
+        spread = _robust_spread(other)
         if self.progress is not None:
             self.progress()
-        return _Point(t, problem, seen, echo, own, other)
+        own, other = _clipped(own, spread), _clipped(other, spread)
+        return _Point(t, problem, seen, echo, own, other, spread)
 
-    def weights(self, here: _Point) -> Tensor:
-        """Weight k of every scalar: response of its mean score to the truth, over its variance.
+    def weights(self, here: _Point) -> tuple[Tensor, Tensor]:
+        """Weight k of every scalar, and the response T_ij of mean score i to the truth of j.
 
         Only data are moved: priors and noise under which they are solved stay those of the point.
         """
@@ -289,14 +362,31 @@ class _Search:
             streams = [s._replace(spread=f) for s, f in zip(drawn.streams, spreads, strict=True)]
             drawn = dataclasses.replace(drawn, streams=tuple(streams))
             echo = self._again(drawn, here.drawn, here.problem)
-            mean = self._scores(drawn, echo)[:, j].mean() - here.other[:, j].mean()
-            response.append(mean / self.options.probe)
+            found = _clipped(self._scores(drawn, echo), here.spread)
+            response.append((found.mean(0) - here.other.mean(0)) / self.options.probe)
             if self.progress is not None:
                 self.progress()
+        matrix = torch.stack(response, 1)
         variance = here.other.var(0)
         informed = variance > NO_INFORMATION
-        ratio = torch.stack(response) / torch.where(informed, variance, 1.0)
-        return torch.where(informed, ratio.clamp(0.0, HIGHEST_WEIGHT), 0.0)
+        ratio = matrix.diagonal() / torch.where(informed, variance, 1.0)
+        return torch.where(informed, ratio.clamp(0.0, HIGHEST_WEIGHT), 0.0), matrix
+
+    def curvature(self, weight: Tensor, response: Tensor) -> Tensor:
+        """Fall of the pull by t, were the data those of the model; at least the hyperprior's."""
+        fall = weight[:, None] * response
+        value, vector = torch.linalg.eigh((fall + fall.mT) / 2)
+        value = self.n_effective * value.clamp(min=0.0) + 1
+        definite: Tensor = (vector * value) @ vector.mT
+        return definite
+
+    def within(self, t: Tensor) -> Tensor:
+        """Nearest point where the hyperprior is not zero."""
+        return torch.clamp(t, -self.end, self.end)
+
+    def free(self, here: _Point, pull: Tensor) -> Tensor:
+        """Which scalars are not pulled against the end of their hyperprior."""
+        return (here.t.abs() < self.end) | (here.t * pull < 0)
 
     def pull(self, here: _Point, weight: Tensor) -> Tensor:
         """Left side of the equation, by t."""
@@ -308,6 +398,22 @@ class _Search:
         variance = torch.cov(here.other.mT).reshape(len(weight), len(weight))
         unit = torch.eye(len(weight), dtype=variance.dtype)
         return self.n_effective * weight[:, None] * variance * weight + unit
+
+
+def _robust_spread(scores: Tensor) -> Tensor:
+    """Standard deviation by scalar, of the middle 80 % of the pixels as if they were normal.
+
+    Skewed as scores of variances are, their tails count as far as the tenth of them.
+    """
+    tails = torch.tensor([0.1, 0.9], dtype=scores.dtype, device=scores.device)
+    low, high = torch.quantile(scores, tails, dim=0)
+    return torch.maximum((high - low) / NORMAL_80, LEAST_SPREAD * scores.std(0))
+
+
+def _clipped(scores: Tensor, spread: Tensor) -> Tensor:
+    """Scores no further than :data:`REACH` spreads from their median."""
+    middle = scores.median(0).values
+    return torch.clamp(scores, middle - REACH * spread, middle + REACH * spread)
 
 
 def correlated(

@@ -17,6 +17,11 @@ noise      log of the factor on the sd of the optical   ln 2
 misfit     log of the factor on the sd of the misfits   ln 2
 ========== ============================================ ========================================
 
+The hyperprior is cut off at :data:`CUT` standard deviations. Pixels that the model cannot explain
+would else move the error budget without end: misfits grow until they explain everything and noise
+shrinks to what is left, pixels no longer converge, and predictions become worse
+(``python -m benchmarks.science.spain --development``).
+
 Everything is linear in z, so that scores add up along the same coefficients.
 """
 
@@ -39,6 +44,9 @@ Kind = Literal["median", "spread", "timescale", "offset", "noise", "misfit"]
 KINDS: tuple[Kind, ...] = ("median", "spread", "timescale", "offset", "noise", "misfit")
 
 FACTOR_SD = math.log(2.0)  # of the hyperprior of every factor
+CUT: Mapping[str, float] = {"noise": 1.0, "misfit": 1.0}
+"""Standard deviations at which the hyperprior of a kind is cut off; others at two."""
+
 POPULATIONS = ("wcm_a_vv", "wcm_a_vh", "wcm_b_vv", "wcm_b_vh", "roughness")
 """Rows whose median and spread over the pixels are calibrated."""
 
@@ -137,6 +145,11 @@ class Scalar:
     logarithmic: bool
     hyper_sd: float
     one: Changes
+
+    @property
+    def farthest(self) -> float:
+        """Largest size of z."""
+        return self.hyper_sd * CUT.get(self.kind, 2.0)
 
     def value(self, z: float) -> float:
         """Value in the scalar's own unit."""

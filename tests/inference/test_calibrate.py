@@ -95,7 +95,7 @@ def test_an_exact_score_weighs_one(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(sampling, "draw_student", draw_normal)
     shared = seen_at(torch.zeros(4, dtype=DOUBLE), 500, 8)
     search = _Search(shared, solve, FitOptions(simulated=4, probe=0.05), None, map)
-    weight = search.weights(search.first())
+    weight, _ = search.weights(search.first())
     # squares of normals have a kurtosis of 15: the variance of 2000 of them errs by 8 %
     torch.testing.assert_close(weight, torch.ones(4, dtype=DOUBLE), atol=0.25, rtol=0)
 
