@@ -55,6 +55,30 @@ def test_wins_and_losses_are_said_as_the_intervals_say(
     assert "commit abc" in text
 
 
+def test_planted_misfits_are_told_with_coverage_and_gain(results_page: ModuleType):
+    difference = {
+        "strength": 2.0,
+        "gap": "all",
+        "arm": "b",
+        "against": "a",
+        "nat": 0.1,
+        "nat_low": 0.04,
+        "nat_high": 0.16,
+        "crps": -0.06,
+    }
+    verdict = {"fault": "soil", "strength": 2.0, "cover a": 0.7, "cover_lai a": 0.61}
+    text = results_page.planted_misfit(
+        {
+            "options": {"fields": 7},
+            "verdicts": [verdict],
+            "differences_soil": [difference, {**difference, "gap": 15.0, "nat": 9.0}],
+        }
+    )
+    assert "- **soil 2x**: a 0.70 (0.61); b against a +0.100 nat (+0.040 to +0.160)" in text
+    assert "CRPS -6.0%, better." in text
+    assert "9.0" not in text
+
+
 def test_results_that_are_not_there_are_passed_over(results_page: ModuleType):
     text = results_page.page({"speed": {"rows": []}})
     assert "Spanish" not in text

@@ -1,0 +1,399 @@
+"""Planted misfits: which arm copes with physics that is wrong in a known way.
+
+Fields are drawn from the model's own prior and seen through its own noise, misfit and offsets, but
+through operators with one fault (``planted_faults``) at strengths 0, 1, 2 and 4. Strength 0 is the
+null test. The same states and the same noise serve every fault and strength. What an arm fits
+(calibration, networks) it fits on fields of their own, which are never judged; dates of the judged
+fields are withheld with all others within half a gap, predicted from the rest and scored, and the
+states retrieved from the complete series are compared with the truth. Differences are paired and
+resampled by field.
+
+``--models`` takes names of :data:`ARMS`; an arm is a function from the fitting fields to the
+options of :func:`physfuse.retrieve`.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import warnings
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from itertools import combinations
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+import xarray as xr
+
+from benchmarks.science.planted_faults import FAULTS, planted
+from benchmarks.science.planted_judgement import Outcome, calibration_rows, tables
+from benchmarks.science.record import Record, parser, spread
+from physfuse import Calibration, calibrate, load_calibration, open_optical, open_radar, retrieve
+from physfuse.evaluation.arms import NDVI_OF_BANDS, Arm, channels_of, model_prediction
+from physfuse.evaluation.points import open_points
+from physfuse.evaluation.withholding import Target, draw_targets, observed
+from physfuse.inference.sampling import draw_prior, observe
+from physfuse.radiative.radiometry import speckle_bias_db
+from physfuse.run import Run, build_problem, plan_run
+from physfuse.scores import SplitNormal, split_normal
+
+STRENGTHS = (0.0, 1.0, 2.0, 4.0)
+GAPS = (15.0, 30.0)
+BANDS = ("B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B11", "B12")
+POLARIZATIONS = ("VV", "VH")
+ORBITS, INCIDENCE = ("A", "B"), (38.0, 42.0)
+VIEW_ZENITH, VIEW_AZIMUTH = (4.0, 9.0), (60.0, 130.0)
+LOOKS = 4.4 * 9
+START, DAYS = np.datetime64("2020-12-01"), 330
+N_OPTICAL, N_RADAR = 35, 60
+LATITUDE, LONGITUDE = 50.7, 4.6
+STATES = ("lai", "soil_moisture")
+NULL = "none"
+
+
+class Setting(NamedTuple):
+    """One data set and how it is judged.
+
+    Attributes
+    ----------
+    fault : str
+        "none" where nothing is planted.
+    strength : float
+    models : tuple of str
+        Names of :data:`ARMS`.
+    n_fields, n_fitting : int
+        Fields that are judged, and others that arms are fitted on.
+    per_field : int
+        Targets of each gap and judged field, at most.
+    seed : int
+    keep : Path or None
+        Folder of calibrations that are kept between runs.
+    """
+
+    fault: str
+    strength: float
+    models: tuple[str, ...]
+    n_fields: int
+    n_fitting: int
+    per_field: int
+    seed: int
+    keep: Path | None = None
+
+    @property
+    def name(self) -> str:
+        """Fault and strength."""
+        return f"{self.fault} {self.strength:g}x"
+
+    @property
+    def kept(self) -> Path | None:
+        """File of the calibration, by all that it depends on but the code."""
+        if self.keep is None:
+            return None
+        sizes = f"{self.seed}-{self.n_fields}-{self.n_fitting}"
+        return self.keep / f"{self.fault}-{self.strength:g}-{sizes}.json"
+
+
+class Season(NamedTuple):
+    """Cubes of fields with their truth.
+
+    Attributes
+    ----------
+    optical, radar : Dataset
+    day : ndarray of datetime64, shape (K,)
+        Days of the truth.
+    truth : dict of str to ndarray, shape (K, site)
+    """
+
+    optical: xr.Dataset
+    radar: xr.Dataset
+    day: np.ndarray
+    truth: dict[str, np.ndarray]
+
+    def taken(self, sites: slice) -> Season:
+        """Some of the fields."""
+        truth = {name: values[:, sites] for name, values in self.truth.items()}
+        return Season(self.optical.isel(site=sites), self.radar.isel(site=sites), self.day, truth)
+
+
+class Fitting:
+    """Fields on which arms are fitted, nothing withheld; the arms share one calibration.
+
+    Parameters
+    ----------
+    season : Season
+    seed : int
+    folder : Path
+        Where an arm may put files.
+    kept : Path or None
+        File of the calibration, read where it exists and else written.
+    """
+
+    def __init__(self, season: Season, seed: int, folder: Path, kept: Path | None = None) -> None:
+        self.optical, self.radar = season.optical, season.radar
+        self.seed, self.folder, self._kept = seed, folder, kept
+
+    @cached_property
+    def calibration(self) -> Calibration:
+        """Shared scalars of these fields."""
+        if self._kept is not None and self._kept.exists():
+            return load_calibration(self._kept)
+        n = self.optical.sizes["site"]
+        return calibrate(
+            self.optical, self.radar, sample=n, seed=self.seed, out=self._kept, quiet=True
+        )
+
+
+class Fitted(NamedTuple):
+    """A fitted arm.
+
+    Attributes
+    ----------
+    options : dict
+        For :func:`physfuse.retrieve`, ``model`` among them.
+    warned : tuple of str
+        What the arm's own report warns of.
+    """
+
+    options: dict[str, Any]
+    warned: tuple[str, ...] = ()
+
+
+def physics(fitting: Fitting) -> Fitted:
+    """Nothing fitted."""
+    return Fitted({"model": "physics"})
+
+
+def physics_calibrated(fitting: Fitting) -> Fitted:
+    """Shared scalars calibrated."""
+    return Fitted({"model": "physics-calibrated", "calibration": fitting.calibration})
+
+
+ARMS: dict[str, Callable[[Fitting], Fitted]] = {
+    "physics": physics,
+    "physics-calibrated": physics_calibrated,
+}
+"""How each arm is fitted; in the order in which they are compared, the control before the hybrid.
+
+The hybrid joins with a function that fits on ``fitting.optical`` and ``fitting.radar`` under
+``fitting.calibration`` into ``fitting.folder / "hybrid"`` and returns that path as the model.
+"""
+
+
+def calendar(n_sites: int) -> tuple[xr.Dataset, xr.Dataset]:
+    """Cubes of one season whose values are still to be drawn."""
+    rng = np.random.default_rng(0)
+    site = [f"F{i:04d}" for i in range(n_sites)]
+    place = {"latitude": LATITUDE, "longitude": LONGITUDE, "source": "simulated"}
+    day = np.sort(rng.choice(np.arange(0, DAYS, 5), N_OPTICAL, replace=False))
+    turn = np.arange(day.size) % 2
+    shape = (day.size, len(BANDS), n_sites)
+    optical = xr.Dataset(
+        {
+            "reflectance": (("time", "band", "site"), np.full(shape, 0.2, np.float32)),
+            "clear": (("time", "site"), np.ones((day.size, n_sites), np.float32)),
+        },
+        {"time": _time(day), "band": list(BANDS), "site": site},
+        place,
+    ).assign_coords(
+        platform=("time", np.full(day.size, "Sentinel-2A")),
+        native_resolution=("band", np.full(len(BANDS), 10.0), {"units": "m"}),
+        sensor_zenith_angle=("time", np.array(VIEW_ZENITH)[turn], {"units": "degree"}),
+        relative_azimuth_angle=("time", np.array(VIEW_AZIMUTH)[turn], {"units": "degree"}),
+    )
+    day = np.linspace(0, DAYS - 1, N_RADAR).astype(int)
+    turn = np.arange(day.size) % 2
+    shape = (day.size, len(POLARIZATIONS), n_sites)
+    radar = xr.Dataset(
+        {"backscatter": (("time", "polarization", "site"), np.full(shape, 0.1, np.float32))},
+        {"time": _time(day), "polarization": list(POLARIZATIONS), "site": site},
+        {**place, "equivalent_number_of_looks": LOOKS},
+    ).assign_coords(
+        relative_orbit=("time", np.array(ORBITS)[turn]),
+        angle_of_incidence=("time", np.array(INCIDENCE)[turn], {"units": "degree"}),
+    )
+    return optical, radar
+
+
+def _time(day: np.ndarray) -> np.ndarray:
+    return (START + day.astype("timedelta64[D]")).astype("datetime64[ns]") + np.timedelta64(11, "h")
+
+
+def simulated(fault: str, strength: float, n_sites: int, seed: int) -> Season:
+    """Fields from the model's own prior, seen with a fault.
+
+    Parameters
+    ----------
+    fault : str
+        One of :data:`FAULTS`, or "none" with strength 0.
+    strength : float
+        0 to 4.
+    n_sites : int
+    seed : int
+        States and noise are the same for all faults and strengths.
+
+    Returns
+    -------
+    Season
+    """
+    optical, radar = calendar(n_sites)
+    run = plan_run(open_optical(optical), open_radar(radar))
+    problem = build_problem(run, slice(0, n_sites))
+    generator = torch.Generator().manual_seed(seed)
+    layout = problem.layout
+    x, c = draw_prior(problem.transitions, layout.prior_sd_c(), n_sites, generator)
+    kind = FAULTS[0] if fault == NULL else fault
+    with torch.no_grad():
+        seen = observe(planted(problem, kind, strength, run.plan.bare_soil), x, c, generator)
+    by_sensor = {s.sensor: s.observed.permute(1, 2, 0) for s in seen.streams}
+    power = 10 ** ((by_sensor["radar"] + speckle_bias_db(torch.tensor(LOOKS))) / 10)
+    for cube, name, values in (
+        (optical, "reflectance", by_sensor["optical"]),
+        (radar, "backscatter", power),
+    ):
+        cube[name] = (cube[name].dims, values.numpy().astype(np.float32))
+    return Season(optical, radar, *_truth(run, x))
+
+
+def _truth(run: Run, x: torch.Tensor) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """States at the knots."""
+    layout = run.plan.layout
+    truth = {}
+    for name in STATES:
+        row, at = layout.variable(name), layout.component_of(name)
+        if row is None or at is None:
+            raise KeyError(f"{name} does not vary by day")
+        truth[name] = row.transform.value(x[..., at] + row.prior_mean).numpy()
+    return np.datetime64("1970-01-01", "D") + run.knot_days, truth
+
+
+def targets_of(setting: Setting) -> list[Target]:
+    """Targets of the judged fields, drawn once on the data without a fault."""
+    total = setting.n_fields + setting.n_fitting
+    judged = simulated(NULL, 0.0, total, setting.seed).taken(slice(0, setting.n_fields))
+    return draw_targets(
+        open_points(judged.optical, None),
+        GAPS,
+        least=0.5,
+        per_gap=setting.n_fields * setting.per_field,
+        per_site=setting.per_field,
+        seed=setting.seed,
+    )
+
+
+class Job(NamedTuple):
+    """What one process works on."""
+
+    setting: Setting
+    targets: tuple[Target, ...]
+
+
+def judged(job: Job) -> Outcome:
+    """Simulate a data set, fit the arms on its fitting fields and judge them on the others."""
+    setting, targets = job.setting, list(job.targets)
+    total = setting.n_fields + setting.n_fitting
+    season = simulated(setting.fault, setting.strength, total, setting.seed)
+    rest = season.taken(slice(setting.n_fields, None))
+    own = season.taken(slice(0, setting.n_fields))
+    points = open_points(own.optical, own.radar)
+    first = channels_of(points.bands).index(NDVI_OF_BANDS) + 1
+    predictions, states, warned = {}, {}, {}
+    scalars: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        fitting = Fitting(rest, setting.seed, Path(folder), setting.kept)
+        for name in setting.models:
+            fitted = ARMS[name](fitting)
+            options = dict(fitted.options)
+            warned[name] = fitted.warned
+            arm = Arm(options.pop("model"))
+            found = model_prediction(points, targets, arm, seed=setting.seed, **options)
+            predictions[name] = SplitNormal(*(part[:, first:] for part in found))
+            states[name] = _states(own, fitted.options)
+        if "calibration" in vars(fitting):
+            scalars = calibration_rows(setting.name, fitting.calibration)
+    return Outcome(
+        setting.fault,
+        setting.strength,
+        np.array([t.gap for t in targets]),
+        np.array([t.site for t in targets]),
+        observed(points, targets),
+        predictions,
+        own.truth,
+        states,
+        scalars,
+        warned,
+    )
+
+
+def _states(season: Season, options: dict[str, Any]) -> dict[str, SplitNormal]:
+    """States retrieved from the complete series, (day, site) at the days of the truth."""
+    daily = retrieve(
+        optical=season.optical,
+        radar=season.radar,
+        variables=list(STATES),
+        quiet=True,
+        **options,
+    ).sel(time=season.day.astype("datetime64[ns]"))
+    return {
+        name: split_normal(
+            *(
+                daily[f"{name}{end}"].transpose("time", "site").values.astype(np.float64)
+                for end in ("", "_q05", "_q95")
+            )
+        )
+        for name in STATES
+    }
+
+
+def settings(faults: Sequence[str], strengths: Sequence[float], **common: Any) -> list[Setting]:
+    """Data sets asked for; without a fault there is one only, whatever the fault."""
+    out = [Setting(NULL, 0.0, **common)] if 0.0 in strengths else []
+    return out + [Setting(f, s, **common) for f in faults for s in strengths if s > 0]
+
+
+def main() -> None:
+    """Run the benchmark."""
+    arguments = parser(__doc__, "planted_misfit.json")
+    arguments.add_argument("--models", default=",".join(ARMS), help="arms, with commas (all)")
+    arguments.add_argument("--faults", default=",".join(FAULTS), help="faults, with commas (all)")
+    arguments.add_argument("--strengths", default="0,1,2,4", help="with commas (0,1,2,4)")
+    arguments.add_argument("--fields", type=int, default=96, help="judged fields (96)")
+    arguments.add_argument("--fitting", type=int, default=24, help="fields to fit on (24)")
+    arguments.add_argument("--per-field", type=int, default=1, help="targets per gap (1)")
+    arguments.add_argument("--seed", type=int, default=3, help="of fields and targets (3)")
+    arguments.add_argument(
+        "--keep", type=Path, help="folder of calibrations that later runs read (none)"
+    )
+    options = arguments.parse_args()
+    models, faults = tuple(options.models.split(",")), options.faults.split(",")
+    for kind, names, known in (("model", models, ARMS), ("fault", faults, FAULTS)):
+        for name in names:
+            if name not in known:
+                arguments.error(f"{name!r} is no {kind}; known: {', '.join(known)}")
+    strengths = [float(s) for s in options.strengths.split(",")]
+    keep: Path | None = options.keep
+    del options.keep  # says nothing of the numbers
+    if keep is not None:
+        keep.mkdir(parents=True, exist_ok=True)
+    record = Record(f"Planted misfits: {options.fields} fields", options)
+    wanted = settings(
+        faults,
+        strengths,
+        models=models,
+        n_fields=options.fields,
+        n_fitting=options.fitting,
+        per_field=options.per_field,
+        seed=options.seed,
+        keep=keep,
+    )
+    targets = tuple(targets_of(wanted[0]))
+    outcomes = spread(judged, [Job(one, targets) for one in wanted], options.processes)
+    for name, title, rows in tables(outcomes, list(combinations(models, 2))):
+        record.table(name, title, rows)
+    record.numbers["scalars"] = [row for one in outcomes for row in one.scalars]
+    record.write()
+
+
+if __name__ == "__main__":
+    main()
