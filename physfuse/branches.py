@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +20,7 @@ from physfuse.models.assembly import learned_posterior, shipped_encoders
 from physfuse.models.card import Card, Trained, shipped_card
 from physfuse.models.hybrid import Hybrid
 from physfuse.models.hybrid_card import CARD, load_hybrid
-from physfuse.radiative.errors import unknown_name
+from physfuse.radiative.errors import DomainError, unknown_name
 from physfuse.run import Run, Solved
 
 MODELS: Final = ("physics", "physics-calibrated", "learned-sim", "hybrid")
@@ -58,6 +59,18 @@ class Branch:
         own = any(card.calibration is not None for card in self.cards)
         return self.calibrates or (self.hybrid is not None and not own)
 
+    def without_residual(self) -> Branch:
+        """The same with the residual switched off.
+
+        Raises
+        ------
+        DomainError
+            It has none.
+        """
+        if self.hybrid is None:
+            raise DomainError(f"model {self.name!r} has no residual that could be switched off")
+        return dataclasses.replace(self, hybrid=self.hybrid.without_residual())
+
     def own_calibration(self, table: Sequence[Variable]) -> Calibration | None:
         """The calibration that a fitted model brings with it."""
         found = [c.calibration for c in self.cards if c.calibration is not None]
@@ -72,13 +85,14 @@ class Branch:
         return out
 
 
-def open_branch(model: str | Path) -> Branch:
+def open_branch(model: str | Path | Branch) -> Branch:
     """Arm of a name, or of a model that was fitted.
 
     Parameters
     ----------
-    model : str or Path
-        One of :data:`MODELS`, or a folder written by :func:`physfuse.fit`, or a card therein.
+    model : str, Path or Branch
+        One of :data:`MODELS`, or a folder written by :func:`physfuse.fit`, or a card therein; what
+        is a branch already comes back.
 
     Returns
     -------
@@ -91,6 +105,8 @@ def open_branch(model: str | Path) -> Branch:
     CheckpointError
         A card or weights that were changed or do not fit.
     """
+    if isinstance(model, Branch):
+        return model
     check_model(model)
     name = str(model)
     if name in ("physics", "physics-calibrated"):

@@ -8,6 +8,7 @@ not confirm what was learned.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from physfuse._version import __version__
+from physfuse.branches import Branch
 from physfuse.calibration import (
     SAMPLE,
     Calibration,
@@ -28,14 +30,15 @@ from physfuse.calibration import (
     sensors_of,
 )
 from physfuse.cube import Source, check_common_grid, open_optical, open_radar
-from physfuse.inference.gauss_newton import Problem
+from physfuse.identifiability import Identifiability, contributions, identifiability
+from physfuse.inference.gauss_newton import Problem, evaluate
 from physfuse.inference.scalars import NO_CHANGES
 from physfuse.inference.state import STATE_TABLE
 from physfuse.models.card import Card
 from physfuse.models.hybrid import Hybrid, untrained
 from physfuse.models.hybrid_card import CARD, hybrid_card, save_hybrid
 from physfuse.radiative.errors import CubeError, DomainError, OutputExistsError
-from physfuse.run import Run, plan_run, solve_state
+from physfuse.run import Run, plan_run, solve, solve_state
 from physfuse.training import Progress, Schedule, train
 from physfuse.withheld_loss import GAPS, Judged, Windows, draw_windows, withheld_loss
 from physfuse.workers import in_order
@@ -49,6 +52,7 @@ SHIFT_RIDGE, STRETCH_RIDGE = 0.02, 0.01  # nat per squared prior sd, per squared
 FIRST_MULTIPLIER, MULTIPLIER_RATE = 5.0, 0.1
 CONFIRMED = 2.0  # standard errors by which held-out pixels must gain
 LEAST_PIXELS = 4
+REPORTED = 32  # held-out pixels of the report
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,8 @@ class FittedHybrid:
         its standard error. [nat]
     kept : bool
         Whether the gain was beyond its error; else the hybrid is the physics it started from.
+    report : Identifiability
+        Over the held-out pixels: what the data and what the networks say of each variable.
     """
 
     folder: Path
@@ -77,6 +83,11 @@ class FittedHybrid:
     gain: float
     gain_error: float
     kept: bool
+    report: Identifiability
+
+    def branch(self) -> Branch:
+        """The arm, for :func:`physfuse.retrieve`."""
+        return Branch(self.card.name, (self.card,), self.hybrid)
 
     def text(self) -> str:
         """Lines for people: what was gained, whether it was kept, and how to use the model."""
@@ -85,7 +96,8 @@ class FittedHybrid:
         return (
             f"withheld dates of held-out pixels: {told}, {verdict}\n"
             f"{self.progress.step} steps, the best after {self.progress.best_step}\n"
-            f"{self.folder}: physfuse retrieve --model {self.folder} ...\n"
+            + "".join(f"warning: {line}\n" for line in self.report.warnings)
+            + f"{self.folder}: physfuse retrieve --model {self.folder} ...\n"
         )
 
 
@@ -229,9 +241,50 @@ def fit(
         calibration=text,
     )
     card = save_hybrid(hybrid, card, folder)
-    return FittedHybrid(
-        folder, hybrid.eval().requires_grad_(False), card, progress, gain, error, kept
+    hybrid = hybrid.eval().requires_grad_(False)
+    report = report_on(run, problem.take(lesson.judges[:REPORTED]), hybrid, calibration)
+    report.save(folder / "report.json", overwrite=True)
+    return FittedHybrid(folder, hybrid, card, progress, gain, error, kept, report)
+
+
+def report_on(
+    run: Run, problem: Problem, hybrid: Hybrid, calibration: Calibration | None = None
+) -> Identifiability:
+    """Identifiability report of a hybrid over some pixels.
+
+    Parameters
+    ----------
+    run : Run
+        Of physics.
+    problem : Problem
+        Of physics.
+    hybrid : Hybrid
+    calibration : Calibration, optional
+        That it was fitted with.
+
+    Returns
+    -------
+    Identifiability
+    """
+    knot_day = torch.from_numpy(run.knot_days).to(torch.float64)
+    with torch.no_grad():
+        dressed = hybrid.dressed(problem, knot_day, south=run.south)
+        bare = hybrid.without_residual()
+        plain = bare.dressed(problem, knot_day, south=run.south)
+    full = solve(dataclasses.replace(run, hybrid=hybrid), dressed)
+    other = solve(dataclasses.replace(run, hybrid=bare), plain)
+    state = full.state
+    physics = dataclasses.replace(problem, shift=dressed.shift)
+    with torch.no_grad():
+        operators = evaluate(physics, state.x, state.c)
+    parts = contributions(
+        physics,
+        state.x,
+        state.c,
+        [at.channel - own.channel for at, own in zip(state.linear, operators, strict=True)],
+        [s.sd(own.channel) for s, own in zip(dressed.streams, operators, strict=True)],
     )
+    return identifiability(full, parts=parts, without_residual=other, calibration=calibration)
 
 
 def check_model_folder(out: str | Path, overwrite: bool) -> Path:

@@ -50,7 +50,7 @@ def retrieve(
     optical: Source | Sequence[Source] | None = None,
     radar: Source | Sequence[Source] | None = None,
     *,
-    model: str | Path = "physics",
+    model: str | Path | Branch = "physics",
     calibration: Calibration | str | Path | None = None,
     out: str | Path | None = None,
     start: str | None = None,
@@ -66,6 +66,7 @@ def retrieve(
     table: Sequence[Variable] = STATE_TABLE,
     seed: int = 0,
     batch_pixels: int | None = None,
+    residual: bool = True,
 ) -> xr.Dataset:
     """Daily biophysical variables with uncertainty from optical and radar cubes.
 
@@ -77,7 +78,8 @@ def retrieve(
         Which arm infers: "physics", the state table as it is; "physics-calibrated", with what all
         pixels share calibrated; "learned-sim", factors of encoders trained on simulations;
         "learned", a network that sees the season; "hybrid", physics with a learned prior mean,
-        residual and noise; or the folder that :func:`physfuse.fit` has written.
+        residual and noise; or the folder that :func:`physfuse.fit` has written, or what
+        :func:`physfuse.branches.open_branch` returns.
     calibration : Calibration or path, optional
         From :func:`physfuse.calibrate`, for "physics-calibrated" and "hybrid"; without it the
         former calibrates the run on its own pixels first, the latter takes the table. The output's
@@ -110,6 +112,8 @@ def retrieve(
     batch_pixels : int, optional
         Pixels solved at once: memory grows with it, the result does not change beyond rounding.
         Where not given 400, or fewer where the calendar is long.
+    residual : bool
+        False switches the residual of a hybrid off, to see what it was worth.
 
     Returns
     -------
@@ -122,12 +126,14 @@ def retrieve(
         If an input breaks the contract, a name is not known, or an output exists.
     """
     branch = open_branch(model)
+    if not residual:
+        branch = branch.without_residual()
     if (predict is None) != (predict_out is None):
         missing = "predict_out" if predict_out is None else "predict"
         raise ValueError(f"predict and predict_out go together: {missing} is missing")
     if calibration is not None and not branch.takes_calibration:
         raise DomainError(
-            f"model {str(model)!r} takes no calibration, or brings its own; those that do are "
+            f"model {branch.name!r} takes no calibration, or brings its own; those that do are "
             "'physics-calibrated' and 'hybrid'"
         )
     names = chosen_variables(variables, table)

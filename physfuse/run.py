@@ -318,7 +318,7 @@ def solve(run: Run, problem: Problem) -> Solved:
             run.plan.season_start,
             STEP_LIMIT,
             run.plan.table,
-            run.shift,
+            shift=run.shift,
         )
     return Solved(problem, full, solution)
 

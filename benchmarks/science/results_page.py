@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.science.record import REPOSITORY, RESULTS
+from physfuse.evaluation.arms import JUDGED
 from physfuse.evaluation.page import (
     ALL_BANDS,
     days,
@@ -21,7 +22,6 @@ from physfuse.evaluation.page import (
     verdict,
 )
 from physfuse.evaluation.table import Table, from_csv
-from physfuse.retrieval import MODELS
 
 PAGE = REPOSITORY / "benchmarks" / "RESULTS.md"
 
@@ -69,7 +69,7 @@ def table_of(result: dict[str, Any]) -> Table:
 
 def models_of(table: Table) -> list[str]:
     """Models among the arms, without their controls."""
-    return [name for name in MODELS if name in table.arms]
+    return [name for name in JUDGED if name in table.arms]
 
 
 def in_short(tables: dict[str, Table]) -> list[str]:

@@ -25,7 +25,7 @@ from benchmarks.science.withheld import (
     keep_scores,
     side_by_side,
 )
-from physfuse.evaluation.arms import NDVI, model_arms
+from physfuse.evaluation.arms import JUDGED, NDVI, model_arms
 from physfuse.evaluation.fitting import FOLDS
 from physfuse.evaluation.in_situ import read_in_situ
 from physfuse.evaluation.page import ALL_BANDS
@@ -33,7 +33,6 @@ from physfuse.evaluation.points import open_points
 from physfuse.evaluation.table import Cases
 from physfuse.evaluation.verb import Evaluation, judge, predict
 from physfuse.evaluation.withholding import check_targets, draw_targets, read_targets
-from physfuse.retrieval import MODELS
 from physfuse.scores import SplitNormal, coverage, r_squared, summary, widened
 
 CLEAR = 0.5
@@ -78,7 +77,7 @@ def differences(found: Evaluation) -> list[dict[str, Any]]:
             "high": row.high,
         }
         for row in found.table.rows
-        if row.channel in (NDVI, ALL_BANDS) and row.arm in MODELS and "_less_" in row.metric
+        if row.channel in (NDVI, ALL_BANDS) and row.arm in JUDGED and "_less_" in row.metric
     ]
 
 

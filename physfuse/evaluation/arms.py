@@ -12,21 +12,25 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from physfuse.baselines import BASELINES, Series, baseline
-from physfuse.branches import FITTED_MODELS, MODELS
+from physfuse.branches import MODELS
 from physfuse.radiative.errors import DomainError, unknown_name
 from physfuse.scores import SplitNormal, Values, split_normal
 
-from .fitting import FITTERS, Fitted, fit_model
+from .fitting import FITTERS, NO_RESIDUAL, Fitted, fit_model, model_options
 from .points import NEAR_INFRARED, RED, Points, index_of
 from .withholding import Mapper, Target, hidden, predict_targets
 
 CONTROLS = {
     "no-radar": "the same model without the radar",
     "radar-shuffled": "with the radar's dates shuffled within each orbit",
+    NO_RESIDUAL: "the same hybrid with its residual switched off",
 }
 """What can be taken from a model to see what it was worth."""
 
-PLANNED_CONTROLS = ("no-residual",)  # switches off the residual of the hybrid branch
+JUDGED = tuple(dict.fromkeys((*MODELS, *FITTERS)))
+"""Models that can be judged: those of a retrieval, and those fitted to the cubes by folds."""
+
+WITH_RESIDUAL = ("hybrid", "hybrid-fitted")
 
 PER_DATE = "per-date-inversion"
 """Baseline of canopy variables; it predicts no reflectance."""
@@ -79,31 +83,32 @@ def model_arms(
         A control that has nothing to act on.
     """
     for model in models:
-        if model not in MODELS:
-            raise unknown_name("model", model, MODELS)
-        if model in FITTED_MODELS and model not in FITTERS:
-            raise DomainError(
-                f"model {model!r} is not judged yet: fitted on the cubes given it would see what "
-                f"is withheld; available: {', '.join(m for m in MODELS if m in FITTERS)}"
-            )
+        if model not in JUDGED:
+            raise unknown_name("model", model, JUDGED)
     for control in controls:
-        if control in PLANNED_CONTROLS:
-            raise DomainError(
-                f"control {control!r} is not available yet: no model has a residual; available: "
-                f"{', '.join(CONTROLS)}"
-            )
         if control not in CONTROLS:
             raise unknown_name("control", control, CONTROLS)
     if controls and not models:
         raise DomainError(
             f"control {controls[0]!r} acts on a model and none is asked for; give --models physics"
         )
-    if controls and points is not None and points.radar is None:
+    on_radar = [c for c in controls if c != NO_RESIDUAL]
+    if on_radar and points is not None and points.radar is None:
         raise DomainError(
-            f"control {controls[0]!r} acts on the radar and there is none; give --radar, or leave "
+            f"control {on_radar[0]!r} acts on the radar and there is none; give --radar, or leave "
             "the control out"
         )
-    return [Arm(m, c) for m in dict.fromkeys(models) for c in (None, *dict.fromkeys(controls))]
+    if NO_RESIDUAL in controls and not any(m in WITH_RESIDUAL for m in models):
+        raise DomainError(
+            f"control {NO_RESIDUAL!r} acts on a residual and no model asked for has one; those "
+            f"that do: {', '.join(WITH_RESIDUAL)}"
+        )
+    return [
+        Arm(m, c)
+        for m in dict.fromkeys(models)
+        for c in (None, *dict.fromkeys(controls))
+        if c != NO_RESIDUAL or m in WITH_RESIDUAL
+    ]
 
 
 def check_baselines(names: Sequence[str]) -> list[str]:
@@ -198,10 +203,8 @@ def model_prediction(
             shuffle_seed=seed if arm.control == "radar-shuffled" else None,
             mapper=mapper,
             per_job=per_job,
-            model=arm.model,
             seed=seed,
-            **options,
-            **fitted.options,
+            **{**model_options(arm), **options, **fitted.options},
         )
     return with_index(split_normal(*out), points.bands)
 

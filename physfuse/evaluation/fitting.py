@@ -14,17 +14,24 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import xarray as xr
 
-from physfuse.calibration import calibrate
+from physfuse.calibration import Calibration, calibrate
+from physfuse.fitting import fit
 from physfuse.radiative.errors import DomainError, PhysfuseWarning
 
 from .points import Points
 from .withholding import Target, hidden, shuffled_order
 
+if TYPE_CHECKING:
+    from .arms import Arm
+
+NO_RESIDUAL = "no-residual"
 FOLDS = 3
 """Folds of points where there are as many blocks."""
 
@@ -63,6 +70,8 @@ class FitJob(NamedTuple):
     seed : int
     options : dict
         Those of the retrieval that :data:`FIT_OPTIONS` names.
+    calibration : Calibration, optional
+        Of the same points, where it is known already.
     """
 
     model: str
@@ -70,6 +79,7 @@ class FitJob(NamedTuple):
     seen: Points
     seed: int
     options: dict[str, Any]
+    calibration: Calibration | None = None
 
 
 Fitter = Callable[[FitJob], Fitted]
@@ -180,6 +190,7 @@ def fit_model(
     n_folds: int = FOLDS,
     seed: int = 0,
     mapper: FitMapper = map,
+    known: Sequence[Fitted] = (),
     **options: Any,
 ) -> list[Fitted]:
     """Fit a model so that no point is judged by what was seen of it.
@@ -196,6 +207,8 @@ def fit_model(
         As for :func:`folds_of`; the seed is that of the fit and of its sample too.
     mapper : callable
         How fits are worked through.
+    known : sequence of Fitted
+        Calibrations of the same folds, which a hybrid builds on.
     **options
         For :func:`physfuse.retrieve`; those that are none of the fit are left aside.
 
@@ -207,8 +220,16 @@ def fit_model(
     if model not in FITTERS:
         return [Fitted(tuple(points.sites), {}, {})]
     shared = {name: options[name] for name in FIT_OPTIONS if name in options}
+    calibrations = {fitted.sites: fitted.options["calibration"] for fitted in known}
     jobs = [
-        FitJob(model, sites, with_control(seen, control, seed), seed, shared)
+        FitJob(
+            model,
+            sites,
+            with_control(seen, control, seed),
+            seed,
+            shared,
+            calibrations.get(sites),
+        )
         for sites, seen in folds_of(points, targets, n_folds, seed=seed)
     ]
     return list(mapper(_fit, jobs))
@@ -248,5 +269,46 @@ def calibrated(job: FitJob) -> Fitted:
     return Fitted(job.sites, {"calibration": found}, record)
 
 
-FITTERS: dict[str, Fitter] = {"physics-calibrated": calibrated}
+def hybrid(job: FitJob) -> Fitted:
+    """Hybrid of a fold, on top of its calibration.
+
+    Parameters
+    ----------
+    job : FitJob
+
+    Returns
+    -------
+    Fitted
+    """
+    with TemporaryDirectory() as folder:
+        found = fit(
+            job.seen.optical,
+            job.seen.radar,
+            out=Path(folder) / "hybrid",
+            calibration=job.calibration,
+            seed=job.seed,
+            place=job.seen.place,
+            quiet=True,
+            **job.options,
+        )
+    record = {
+        "points": found.card.training["pixels"],
+        "kept": found.kept,
+        "held_out_gain_nat_per_channel": [found.gain, found.gain_error],
+        "steps": found.progress.step,
+        "warnings": found.report.warnings,
+    }
+    return Fitted(job.sites, {"model": found.branch()}, record)
+
+
+def model_options(arm: Arm) -> dict[str, Any]:
+    """Options of a retrieval that an arm without a fit stands for."""
+    options: dict[str, Any] = {"model": arm.model}
+    if arm.control == NO_RESIDUAL:
+        options["residual"] = False
+    return options
+
+
+CALIBRATED = "physics-calibrated"
+FITTERS: dict[str, Fitter] = {CALIBRATED: calibrated, "hybrid-fitted": hybrid}
 """How each model that is fitted to the cubes is fitted for some of the points."""

@@ -25,7 +25,7 @@ from physfuse.scores import SplitNormal, Values, split_normal
 from physfuse.variables import DERIVED_ATTRIBUTES, STATE_ATTRIBUTES
 
 from .arms import Arm
-from .fitting import Fitted, fit_model, with_control
+from .fitting import Fitted, fit_model, model_options, with_control
 from .points import Points
 from .withholding import (
     LEAST_DATES,
@@ -187,7 +187,7 @@ def model_values(
     days = np.concatenate([np.floor(points.day).astype(np.int64), *(m.day for m in measured)])
     wanted = with_control(wanted, arm.control, seed)
     settings: dict[str, Any] = {
-        "model": arm.model,
+        **model_options(arm),
         "variables": [m.variable for m in measured],
         "start": str(np.datetime64(int(days.min()), "D")),
         "end": str(np.datetime64(int(days.max()), "D")),

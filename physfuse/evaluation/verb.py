@@ -15,11 +15,11 @@ from physfuse.baselines import BASELINES
 from physfuse.cube import Source
 from physfuse.progress import progress_bar
 from physfuse.radiative.errors import DomainError, OutputExistsError
-from physfuse.retrieval import MODELS
 from physfuse.scores import SplitNormal, Values, widened
 
 from . import in_situ as field
 from .arms import (
+    JUDGED,
     NDVI,
     NDVI_OF_BANDS,
     PER_DATE,
@@ -32,7 +32,7 @@ from .arms import (
     truth_of,
 )
 from .circumstances import circumstances
-from .fitting import FOLDS, fit_model
+from .fitting import CALIBRATED, FOLDS, Fitted, fit_model
 from .page import ALL_BANDS, PHYSICS, markdown, paragraphs
 from .points import BLOCK_DAYS, Points, open_points
 from .table import IN_SITU, Cases, Row, Table, histograms, score_rows, to_csv, to_records
@@ -336,7 +336,7 @@ def predict(
                 bar.update(job.optical.sizes["site"])
                 yield answer
 
-        fits = {}
+        fits: dict[str, list[Fitted]] = {}
         for arm in arms:
             fits[arm.name] = fit_model(
                 points,
@@ -346,6 +346,7 @@ def predict(
                 n_folds=folds,
                 seed=seed,
                 mapper=mapper,
+                known=fits.get(arm._replace(model=CALIBRATED).name, ()),
                 **options,
             )
             records = [{"judged": len(f.sites), **f.record} for f in fits[arm.name] if f.record]
@@ -414,7 +415,7 @@ def judge(
     by_variable = {name: one for name, one in by_variable.items() if one.arms}
     rows: list[Row] = []
     references = [REFERENCE, *(a for a in predictions.withheld if a.endswith("/no-radar"))]
-    if any(name in predictions.withheld for name in MODELS if name != PHYSICS):
+    if any(name in predictions.withheld for name in JUDGED if name != PHYSICS):
         references.append(PHYSICS)
     for one in cases:
         rows += score_rows(one, references, seed=seed, draws=DRAWS)

@@ -17,6 +17,7 @@ from physfuse.inference.gauss_newton import Problem, evaluate
 from physfuse.inference.likelihood import Stream
 from physfuse.inference.posterior import Posterior, posterior
 from physfuse.inference.state import StateLayout
+from physfuse.radiative.errors import DomainError
 from physfuse.run import Solved
 
 from .measures import (
@@ -189,7 +190,9 @@ def _names(layout: StateLayout) -> list[str]:
 
 
 def _degrees(solved: Solved) -> tuple[Degrees, ...]:
-    full, problem = solved.posterior, solved.problem
+    full, problem, solution = solved.posterior, solved.problem, solved.solution
+    if solution is None:
+        raise DomainError("the report is about an optimum, and this arm looks for none")
     names, day = _names(full.layout), full.knot_day
     present = [name for name in SENSORS if any(s.sensor == name for s in problem.streams)]
 
@@ -197,12 +200,13 @@ def _degrees(solved: Solved) -> tuple[Degrees, ...]:
         with torch.no_grad():
             other = posterior(
                 problem,
-                solved.solution,
+                solution,
                 day,
                 full.season_start,
                 math.inf,
                 full.table,
-                **scale,
+                shift=full.shift,
+                scale=scale,
             )
             return other.marginal(names, day, widened=False)[1]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -290,8 +290,9 @@ def posterior(
     season_start: Float[Tensor, " seasons"],
     tolerance: float,
     table: tuple[Variable, ...] = STATE_TABLE,
+    *,
     shift: ShiftModel | None = None,
-    **scale: float,
+    scale: Mapping[str, float] | None = None,
 ) -> Posterior:
     """Posterior at a solution, from the factors linearised there.
 
@@ -307,7 +308,7 @@ def posterior(
         All rows, unseen ones included.
     shift : callable, optional
         That of the problem, on any day.
-    **scale : float
+    scale : mapping of str to float, optional
         Factor on the information of a sensor ("optical", "radar").
 
     Returns
@@ -316,7 +317,7 @@ def posterior(
     """
     state = solution.state
     prior = markov_prior(problem.transitions, state.weights)
-    step = newton_step(problem, state, prior, scale=sensor_scale(problem, **scale))
+    step = newton_step(problem, state, prior, scale=sensor_scale(problem, **(scale or {})))
     cov = marginals(step)
     moved = (step.x**2 / cov.xx.diagonal(dim1=-2, dim2=-1)).mean((0, 2))
     take = step.positive & (moved < tolerance)
@@ -365,8 +366,8 @@ def sensor_shares(
             full.season_start,
             math.inf,
             full.table,
-            full.shift,
-            **{sensor: factor},
+            shift=full.shift,
+            scale={sensor: factor},
         )
 
     return shares_by_difference(problem, full, scaled, day)

@@ -7,6 +7,7 @@ operator's slope alone, and the result is a posterior like that of physics.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import functools
 import math
@@ -183,6 +184,17 @@ class Hybrid(nn.Module):
         place = self._places(operator)
         context = optical_context(operator.angles.to(self.state_mean), operator.platform)
         return functools.partial(_missed, self, place, context, gain)
+
+    def without_residual(self) -> Hybrid:
+        """The same with a residual of zero."""
+        other = copy.deepcopy(self)
+        last = other.residual.network[-1]
+        if not isinstance(last, nn.Linear):
+            raise TypeError("the last layer of the residual is not linear")
+        with torch.no_grad():
+            last.weight.zero_()
+            last.bias.zero_()
+        return other
 
     def lasting_noise(self, bands: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Share of the noise's variance that lasts, and its time scale in days, of some bands."""

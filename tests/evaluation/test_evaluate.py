@@ -169,7 +169,7 @@ def test_a_baseline_that_cannot_be_had_is_left_out_with_its_reason(cubes, target
         ({"gaps": [1.0], "models": ["phisics"]}, UnknownNameError, "did you mean 'physics'"),
         ({"gaps": [1.0], "baselines": ["liner"]}, UnknownNameError, "did you mean 'linear'"),
         ({"gaps": [1.0], "controls": ["noradar"]}, UnknownNameError, "did you mean 'no-radar'"),
-        ({"gaps": [1.0], "controls": ["no-residual"]}, DomainError, "not available yet"),
+        ({"gaps": [1.0], "controls": ["no-residual"]}, DomainError, "acts on a residual"),
         ({"gaps": [1.0], "controls": ["no-radar"]}, DomainError, "there is none"),
         ({"gaps": [1.0], "models": [], "baselines": []}, DomainError, "nothing to judge"),
         (
