@@ -81,6 +81,34 @@ def test_a_fault_grows_from_nothing_in_its_own_sensor(
     assert sizes[1] > (0.2 if sensor == "radar" else 0.002)
 
 
+@pytest.mark.parametrize("fault", FAULTS)
+def test_derivatives_match_differences(
+    faults: ModuleType, drawn: tuple[Problem, torch.Tensor, torch.Tensor], fault: str
+):
+    """Along one direction, by central differences of 1 % in single precision."""
+    problem, *_ = drawn
+    for stream in problem.streams:
+        operator = faults.with_fault(stream.operator, fault, 4.0)
+        rows = [problem.layout.variable(name) for name in operator.inputs]
+        values = torch.tensor([[row.median for row in rows]]).repeat(3, 1)
+        values = torch.where(values == 0, torch.tensor(0.05), values)
+        at = torch.arange(3)
+        jacobian = operator.linearise(values, at).jacobian
+        up, down = (operator.predict(values * (1 + step), at) for step in (0.01, -0.01))
+        along = (jacobian * values[:, None]).sum(-1)
+        assert torch.allclose((up - down) / 0.02, along, rtol=0.02, atol=2e-3)
+
+
+def test_the_true_operators_are_used_within_the_block_alone(bench: ModuleType, faults: ModuleType):
+    optical, radar = bench.calendar(2)
+    run = plan_run(open_optical(optical), open_radar(radar))
+    with faults.true_operators("soil", 2.0):
+        inside = build_problem(run, slice(0, 2))
+    outside = build_problem(run, slice(0, 2))
+    kinds = [[type(s.operator).__name__ for s in p.streams] for p in (inside, outside)]
+    assert kinds == [["PlantedOptical", "RadarOperator"], ["OpticalOperator", "RadarOperator"]]
+
+
 def test_a_gain_is_two_percent_for_each_strength(
     faults: ModuleType, drawn: tuple[Problem, torch.Tensor, torch.Tensor]
 ):
