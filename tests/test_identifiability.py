@@ -27,6 +27,7 @@ from physfuse.identifiability import (
     Shift,
     contributions,
     identifiability,
+    null_test,
 )
 from physfuse.identifiability.measures import (
     degrees_of_freedom,
@@ -178,6 +179,22 @@ def test_calibrated_scalars_drift_in_units_of_both_spreads(solved: Solved):
     assert by_name["median wcm_a_vv"].in_hyper_sd == 0
     (text,) = report.warnings
     assert "median roughness went from 1.3 to 13 [cm]" in text
+
+
+def test_a_null_test_counts_residual_scalars_and_shift(run: Run, problem: Problem, solved: Solved):
+    state = solved.solution.state
+    plain = contributions(problem, state.x, state.c)
+    assert null_test(solved, solved, plain) == NullTest(0.0, 1.0, 0.0)
+    half = [0.5 * part.physics_sd for part in plain]
+    sensors = Sensors(("B04", "B08", "B11"), ("VV", "VH"), ())
+    # one scalar lies three of its spreads away
+    far = Calibration.of_values({"noise radar": 1.35}, sensors, sds={"noise radar": 0.1})
+    moved = solve(run, changed(problem, observed=lambda seen: seen - 0.1 * (seen > 0)))
+    parts = contributions(problem, state.x, state.c, half)
+    found = null_test(moved, solved, parts, far)
+    assert found.residual_in_sd == pytest.approx(0.5)
+    assert found.scalars_covered == pytest.approx(1 - 1 / len(far.scalars))
+    assert found.shift_median > 0.1
 
 
 @given(st.floats(1e-6, 1e3), st.floats(1e-6, 1e3))

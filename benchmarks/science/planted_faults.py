@@ -19,16 +19,20 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from unittest.mock import patch
 
 import torch
 from torch import Tensor
 
+from physfuse import prediction, streams
 from physfuse.inference.gauss_newton import Problem
-from physfuse.inference.likelihood import Stream
 from physfuse.inference.operators import (
     CANOPY_WATER,
     SOIL_INPUTS,
     Linearisation,
+    Operator,
     OpticalOperator,
     RadarOperator,
 )
@@ -75,6 +79,8 @@ class PlantedOptical:
 
     def __init__(self, like: OpticalOperator, fault: str, strength: float) -> None:
         self.inputs, self.channels = like.inputs, like.channels
+        self.platform, self.centre_nm, self.angles = like.platform, like.centre_nm, like.angles
+        self.hspot, self.ant = like.hspot, like.ant
         self.fault, self.strength = fault, strength
         quadrature = band_quadrature(like.platform, like.channels, dtype=torch.float32)
         at = quadrature.wavelength_nm
@@ -82,8 +88,6 @@ class PlantedOptical:
         self._leaf = leaf_spectra(at, dtype=torch.float32)
         self._soil = soil_spectra(at, dtype=torch.float32)
         self._film = film_spectra(at, dtype=torch.float32)
-        self._angles = like.angles
-        self._hspot, self._ant = like.hspot, like.ant
 
     def predict(self, values: Tensor, geometry: Tensor) -> Tensor:
         """Reflectance of each pair in each band. [1]."""
@@ -92,17 +96,17 @@ class PlantedOptical:
         return torch.cat([self._reflectance(v, g) for v, g in chunks])
 
     def linearise(self, values: Tensor, geometry: Tensor) -> Linearisation:
-        """Reflectance; the derivatives, which no draw looks at, are zero."""
-        return _flat(self.predict(values, geometry), len(self.inputs))
+        """Reflectance and its derivatives by every input."""
+        return _differentiated(self._reflectance, values.to(self._bands.dtype), geometry)
 
     def _reflectance(self, values: Tensor, geometry: Tensor) -> Tensor:
         v = dict(zip(self.inputs, values.unbind(-1), strict=True))
         car = v["car_ratio"] * v["cab"]
-        content = (v["cab"], car, self._ant, v["cbrown"], v["cw"], v["cm"])
+        content = (v["cab"], car, self.ant, v["cbrown"], v["cw"], v["cm"])
         k = absorption(v["n"], *content, self._leaf)
         rho, tau = plate_model(k, v["n"][:, None], self._leaf)
         soil = self._ground(v)
-        tts, tto, psi = self._angles[geometry].double().unbind(-1)
+        tts, tto, psi = self.angles[geometry].double().unbind(-1)
         lidf = self._inclinations(v["ala"])
         lai = v["lai"].double()
         canopy = canopy_geometry(lidf, tts, tto, psi)
@@ -112,7 +116,7 @@ class PlantedOptical:
             rho, tau = clumped_leaves(rho, tau, omega.to(rho)[:, None])
         ks, ko, bf, sob, sof, dso = (part.to(rho)[:, None] for part in canopy)
         area = lai.to(rho)[:, None]
-        gap, mean_gap = hotspot(area, ks, ko, dso, self._hspot, "gauss_legendre")
+        gap, mean_gap = hotspot(area, ks, ko, dso, self.hspot, "gauss_legendre")
         nodes = bidirectional_reflectance(rho, tau, soil, area, ks, ko, bf, sob, sof, gap, mean_gap)
         factor = 1 + GAIN * self.strength if self.fault == "gain" else 1.0
         return factor * (nodes @ self._bands)
@@ -163,15 +167,14 @@ class PlantedRadar:
     """
 
     def __init__(self, like: RadarOperator, strength: float, bare_soil: str) -> None:
-        self.inputs, self.channels = like.inputs, like.channels
-        self._angle = like.angles[:, 0]
+        self.inputs, self.channels, self.angles = like.inputs, like.channels, like.angles
         self._soil = bare_soil_model(bare_soil)
         self._exponent = strength / ENTIRELY
 
     def predict(self, values: Tensor, geometry: Tensor) -> Tensor:
         """Backscatter of each pair in each polarisation. [dB]."""
-        v = dict(zip(self.inputs, values.to(self._angle.dtype).unbind(-1), strict=True))
-        angle = self._angle[geometry]
+        v = dict(zip(self.inputs, values.to(self.angles.dtype).unbind(-1), strict=True))
+        angle = self.angles[geometry, 0]
         water = CANOPY_WATER * v["lai"] * v["cw"] * (1 + v["stem_water_ratio"])
         soil = self._soil(v["soil_moisture"], v["roughness"], angle, 5.405)
         channels = []
@@ -184,12 +187,51 @@ class PlantedRadar:
         return torch.stack(channels, -1)
 
     def linearise(self, values: Tensor, geometry: Tensor) -> Linearisation:
-        """Backscatter; the derivatives, which no draw looks at, are zero."""
-        return _flat(self.predict(values, geometry), len(self.inputs))
+        """Backscatter and its derivatives by every input."""
+        return _differentiated(self.predict, values.to(self.angles.dtype), geometry)
 
 
-def _flat(prediction: Tensor, n_inputs: int) -> Linearisation:
-    return Linearisation(prediction, prediction.new_zeros(*prediction.shape, n_inputs))
+def _differentiated(
+    function: Callable[[Tensor, Tensor], Tensor], values: Tensor, geometry: Tensor
+) -> Linearisation:
+    """Channels and Jacobian by one backward pass for each channel."""
+    predictions, jacobians = [], []
+    for some, at in zip(values.split(PAIRS), geometry.split(PAIRS), strict=True):
+        with torch.enable_grad():
+            inputs = some.detach().requires_grad_()
+            channels = function(inputs, at)
+            slopes = [
+                torch.autograd.grad(channel.sum(), inputs, retain_graph=True)[0]
+                for channel in channels.unbind(-1)
+            ]
+        predictions.append(channels.detach())
+        jacobians.append(torch.stack(slopes, -2))
+    return Linearisation(torch.cat(predictions), torch.cat(jacobians))
+
+
+def with_fault(
+    operator: Operator, fault: str, strength: float, bare_soil: str = "baghdadi_2016"
+) -> Operator:
+    """Operator with a fault; the operator itself where the fault is not of its sensor."""
+    if strength > 0 and isinstance(operator, OpticalOperator) and fault != "exponent":
+        return PlantedOptical(operator, fault, strength)
+    if strength > 0 and isinstance(operator, RadarOperator) and fault == "exponent":
+        return PlantedRadar(operator, strength, bare_soil)
+    return operator
+
+
+@contextmanager
+def true_operators(fault: str, strength: float) -> Iterator[None]:
+    """Retrievals within the block use operators with the fault: the most that can be reached."""
+
+    def making(kind: type) -> Callable[..., Operator]:
+        return lambda *given, **named: with_fault(kind(*given, **named), fault, strength)
+
+    with ExitStack() as stack:
+        for module in (streams, prediction):
+            for kind in (OpticalOperator, RadarOperator):
+                stack.enter_context(patch.object(module, kind.__name__, making(kind)))
+        yield
 
 
 def planted(problem: Problem, fault: str, strength: float, bare_soil: str) -> Problem:
@@ -215,13 +257,8 @@ def planted(problem: Problem, fault: str, strength: float, bare_soil: str) -> Pr
         raise ValueError(f"strength {strength:g} is outside 0 to {ENTIRELY:g}")
     if strength == 0:
         return problem
-
-    def with_fault(stream: Stream) -> Stream:
-        operator = stream.operator
-        if isinstance(operator, OpticalOperator) and fault != "exponent":
-            return stream._replace(operator=PlantedOptical(operator, fault, strength))
-        if isinstance(operator, RadarOperator) and fault == "exponent":
-            return stream._replace(operator=PlantedRadar(operator, strength, bare_soil))
-        return stream
-
-    return dataclasses.replace(problem, streams=tuple(map(with_fault, problem.streams)))
+    changed = tuple(
+        s._replace(operator=with_fault(s.operator, fault, strength, bare_soil))
+        for s in problem.streams
+    )
+    return dataclasses.replace(problem, streams=changed)

@@ -76,7 +76,8 @@ def difference_rows(one: Outcome, pairs: Sequence[tuple[str, str]]) -> list[dict
     """Second arm of each pair against the first, 95 % intervals by field.
 
     ``nat`` is the log score of the first less that of the second, above zero where the second is
-    better; ``crps`` the change of the CRPS relative to the first, below zero where it is better.
+    better, per band value (``nat_date``: per date, all bands); ``crps`` the change of the CRPS
+    relative to the first, below zero where the second is better.
     """
     rows = []
     for gap in [*np.unique(one.gap), "all"]:
@@ -107,6 +108,7 @@ def difference_rows(one: Outcome, pairs: Sequence[tuple[str, str]]) -> list[dict
                     "nat": nat.value,
                     "nat_low": nat.low,
                     "nat_high": nat.high,
+                    "nat_date": nat.value * one.seen.shape[1],
                     "crps": ranked.value / level,
                     "crps_low": ranked.low / level,
                     "crps_high": ranked.high / level,
@@ -181,7 +183,7 @@ def verdict_row(one: Outcome) -> dict[str, Any]:
     row: dict[str, Any] = dict(one.label)
     if HYBRID in one.predictions and CONTROL in one.predictions:
         (found,) = [r for r in difference_rows(one, [(CONTROL, HYBRID)]) if r["gap"] == "all"]
-        row |= {k: found[k] for k in ("nat", "nat_low", "nat_high", "crps")}
+        row |= {k: found[k] for k in ("nat", "nat_low", "nat_high", "nat_date", "crps")}
         if one.fault in MUST_GAIN and one.strength >= FROM_STRENGTH:
             enough = found["nat"] >= LEAST_GAIN and found["nat_low"] > 0
             row["gains"] = _word(enough and found["crps"] <= -LEAST_CRPS)

@@ -9,7 +9,8 @@ states retrieved from the complete series are compared with the truth. Differenc
 resampled by field.
 
 ``--models`` takes names of :data:`ARMS`; an arm is a function from the fitting fields to the
-options of :func:`physfuse.retrieve`.
+options of :func:`physfuse.retrieve`. ``true-physics`` retrieves with the very operators that made
+the data: no arm can be expected to gain more than it does.
 """
 
 from __future__ import annotations
@@ -23,12 +24,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
-import xarray as xr
 
-from benchmarks.science.planted_faults import FAULTS, planted
+from benchmarks.science.planted_faults import FAULTS, true_operators
 from benchmarks.science.planted_judgement import Outcome, calibration_rows, tables
+from benchmarks.science.planted_season import NULL, STATES, Season, simulated
 from benchmarks.science.record import Record, parser, spread
+<<<<<<< HEAD
 from physfuse import (
     Calibration,
     calibrate,
@@ -38,26 +39,16 @@ from physfuse import (
     open_radar,
     retrieve,
 )
+=======
+from physfuse import Calibration, calibrate, load_calibration, retrieve
+>>>>>>> planted
 from physfuse.evaluation.arms import NDVI_OF_BANDS, Arm, channels_of, model_prediction
 from physfuse.evaluation.points import open_points
 from physfuse.evaluation.withholding import Target, draw_targets, observed
-from physfuse.inference.sampling import draw_prior, observe
-from physfuse.radiative.radiometry import speckle_bias_db
-from physfuse.run import Run, build_problem, plan_run
 from physfuse.scores import SplitNormal, split_normal
 
-STRENGTHS = (0.0, 1.0, 2.0, 4.0)
-GAPS = (15.0, 30.0)
-BANDS = ("B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B11", "B12")
-POLARIZATIONS = ("VV", "VH")
-ORBITS, INCIDENCE = ("A", "B"), (38.0, 42.0)
-VIEW_ZENITH, VIEW_AZIMUTH = (4.0, 9.0), (60.0, 130.0)
-LOOKS = 4.4 * 9
-START, DAYS = np.datetime64("2020-12-01"), 330
-N_OPTICAL, N_RADAR = 35, 60
-LATITUDE, LONGITUDE = 50.7, 4.6
-STATES = ("lai", "soil_moisture")
-NULL = "none"
+STRENGTHS = "0,1,2,4"
+GAPS = "15,30"
 
 
 class Setting(NamedTuple):
@@ -72,6 +63,8 @@ class Setting(NamedTuple):
         Names of :data:`ARMS`.
     n_fields, n_fitting : int
         Fields that are judged, and others that arms are fitted on.
+    gaps : tuple of float
+        Lengths. [d]
     per_field : int
         Targets of each gap and judged field, at most.
     seed : int
@@ -84,6 +77,7 @@ class Setting(NamedTuple):
     models: tuple[str, ...]
     n_fields: int
     n_fitting: int
+    gaps: tuple[float, ...]
     per_field: int
     seed: int
     keep: Path | None = None
@@ -100,28 +94,6 @@ class Setting(NamedTuple):
             return None
         sizes = f"{self.seed}-{self.n_fields}-{self.n_fitting}"
         return self.keep / f"{self.fault}-{self.strength:g}-{sizes}.json"
-
-
-class Season(NamedTuple):
-    """Cubes of fields with their truth.
-
-    Attributes
-    ----------
-    optical, radar : Dataset
-    day : ndarray of datetime64, shape (K,)
-        Days of the truth.
-    truth : dict of str to ndarray, shape (K, site)
-    """
-
-    optical: xr.Dataset
-    radar: xr.Dataset
-    day: np.ndarray
-    truth: dict[str, np.ndarray]
-
-    def taken(self, sites: slice) -> Season:
-        """Some of the fields."""
-        truth = {name: values[:, sites] for name, values in self.truth.items()}
-        return Season(self.optical.isel(site=sites), self.radar.isel(site=sites), self.day, truth)
 
 
 class Fitting:
@@ -161,10 +133,13 @@ class Fitted(NamedTuple):
         For :func:`physfuse.retrieve`, ``model`` among them.
     warned : tuple of str
         What the arm's own report warns of.
+    knows_fault : bool
+        Whether it retrieves with the very operators that made the data.
     """
 
     options: dict[str, Any]
     warned: tuple[str, ...] = ()
+    knows_fault: bool = False
 
 
 def physics(fitting: Fitting) -> Fitted:
@@ -177,6 +152,7 @@ def physics_calibrated(fitting: Fitting) -> Fitted:
     return Fitted({"model": "physics-calibrated", "calibration": fitting.calibration})
 
 
+<<<<<<< HEAD
 def hybrid(fitting: Fitting) -> Fitted:
     """Prior mean, residual and noise learned on top of the calibration."""
     found = fit(
@@ -184,106 +160,29 @@ def hybrid(fitting: Fitting) -> Fitted:
         fitting.radar,
         calibration=fitting.calibration,
         out=fitting.folder / "hybrid",
+        steps=STEPS,
         sample=fitting.optical.sizes["site"],
         seed=fitting.seed,
         quiet=True,
     )
     return Fitted({"model": found.branch()}, tuple(found.report.warnings))
+=======
+def true_physics(fitting: Fitting) -> Fitted:
+    """Physics with the fault that made the data: the most that an arm can reach."""
+    return Fitted({"model": "physics"}, knows_fault=True)
+>>>>>>> planted
 
 
 ARMS: dict[str, Callable[[Fitting], Fitted]] = {
     "physics": physics,
     "physics-calibrated": physics_calibrated,
+<<<<<<< HEAD
     "hybrid": hybrid,
+=======
+    "true-physics": true_physics,
+>>>>>>> planted
 }
 """How each arm is fitted; they are compared in this order, the control before the hybrid."""
-
-
-def calendar(n_sites: int) -> tuple[xr.Dataset, xr.Dataset]:
-    """Cubes of one season whose values are still to be drawn."""
-    rng = np.random.default_rng(0)
-    site = [f"F{i:04d}" for i in range(n_sites)]
-    place = {"latitude": LATITUDE, "longitude": LONGITUDE, "source": "simulated"}
-    day = np.sort(rng.choice(np.arange(0, DAYS, 5), N_OPTICAL, replace=False))
-    turn = np.arange(day.size) % 2
-    shape = (day.size, len(BANDS), n_sites)
-    optical = xr.Dataset(
-        {
-            "reflectance": (("time", "band", "site"), np.full(shape, 0.2, np.float32)),
-            "clear": (("time", "site"), np.ones((day.size, n_sites), np.float32)),
-        },
-        {"time": _time(day), "band": list(BANDS), "site": site},
-        place,
-    ).assign_coords(
-        platform=("time", np.full(day.size, "Sentinel-2A")),
-        native_resolution=("band", np.full(len(BANDS), 10.0), {"units": "m"}),
-        sensor_zenith_angle=("time", np.array(VIEW_ZENITH)[turn], {"units": "degree"}),
-        relative_azimuth_angle=("time", np.array(VIEW_AZIMUTH)[turn], {"units": "degree"}),
-    )
-    day = np.linspace(0, DAYS - 1, N_RADAR).astype(int)
-    turn = np.arange(day.size) % 2
-    shape = (day.size, len(POLARIZATIONS), n_sites)
-    radar = xr.Dataset(
-        {"backscatter": (("time", "polarization", "site"), np.full(shape, 0.1, np.float32))},
-        {"time": _time(day), "polarization": list(POLARIZATIONS), "site": site},
-        {**place, "equivalent_number_of_looks": LOOKS},
-    ).assign_coords(
-        relative_orbit=("time", np.array(ORBITS)[turn]),
-        angle_of_incidence=("time", np.array(INCIDENCE)[turn], {"units": "degree"}),
-    )
-    return optical, radar
-
-
-def _time(day: np.ndarray) -> np.ndarray:
-    return (START + day.astype("timedelta64[D]")).astype("datetime64[ns]") + np.timedelta64(11, "h")
-
-
-def simulated(fault: str, strength: float, n_sites: int, seed: int) -> Season:
-    """Fields from the model's own prior, seen with a fault.
-
-    Parameters
-    ----------
-    fault : str
-        One of :data:`FAULTS`, or "none" with strength 0.
-    strength : float
-        0 to 4.
-    n_sites : int
-    seed : int
-        States and noise are the same for all faults and strengths.
-
-    Returns
-    -------
-    Season
-    """
-    optical, radar = calendar(n_sites)
-    run = plan_run(open_optical(optical), open_radar(radar))
-    problem = build_problem(run, slice(0, n_sites))
-    generator = torch.Generator().manual_seed(seed)
-    layout = problem.layout
-    x, c = draw_prior(problem.transitions, layout.prior_sd_c(), n_sites, generator)
-    kind = FAULTS[0] if fault == NULL else fault
-    with torch.no_grad():
-        seen = observe(planted(problem, kind, strength, run.plan.bare_soil), x, c, generator)
-    by_sensor = {s.sensor: s.observed.permute(1, 2, 0) for s in seen.streams}
-    power = 10 ** ((by_sensor["radar"] + speckle_bias_db(torch.tensor(LOOKS))) / 10)
-    for cube, name, values in (
-        (optical, "reflectance", by_sensor["optical"]),
-        (radar, "backscatter", power),
-    ):
-        cube[name] = (cube[name].dims, values.numpy().astype(np.float32))
-    return Season(optical, radar, *_truth(run, x))
-
-
-def _truth(run: Run, x: torch.Tensor) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """States at the knots."""
-    layout = run.plan.layout
-    truth = {}
-    for name in STATES:
-        row, at = layout.variable(name), layout.component_of(name)
-        if row is None or at is None:
-            raise KeyError(f"{name} does not vary by day")
-        truth[name] = row.transform.value(x[..., at] + row.prior_mean).numpy()
-    return np.datetime64("1970-01-01", "D") + run.knot_days, truth
 
 
 def targets_of(setting: Setting) -> list[Target]:
@@ -292,7 +191,7 @@ def targets_of(setting: Setting) -> list[Target]:
     judged = simulated(NULL, 0.0, total, setting.seed).taken(slice(0, setting.n_fields))
     return draw_targets(
         open_points(judged.optical, None),
-        GAPS,
+        setting.gaps,
         least=0.5,
         per_gap=setting.n_fields * setting.per_field,
         per_site=setting.per_field,
@@ -326,9 +225,11 @@ def judged(job: Job) -> Outcome:
             options = dict(fitted.options)
             warned[name] = fitted.warned
             arm = Arm(options.pop("model"))
-            found = model_prediction(points, targets, arm, seed=setting.seed, **options)
+            strength = setting.strength if fitted.knows_fault else 0.0
+            with true_operators(setting.fault, strength):
+                found = model_prediction(points, targets, arm, seed=setting.seed, **options)
+                states[name] = _states(own, fitted.options)
             predictions[name] = SplitNormal(*(part[:, first:] for part in found))
-            states[name] = _states(own, fitted.options)
         if "calibration" in vars(fitting):
             scalars = calibration_rows(setting.name, fitting.calibration)
     return Outcome(
@@ -374,9 +275,14 @@ def settings(faults: Sequence[str], strengths: Sequence[float], **common: Any) -
 def main() -> None:
     """Run the benchmark."""
     arguments = parser(__doc__, "planted_misfit.json")
-    arguments.add_argument("--models", default=",".join(ARMS), help="arms, with commas (all)")
+    arguments.add_argument(
+        "--models",
+        default="physics,physics-calibrated",
+        help=f"arms, with commas, of {', '.join(ARMS)} (the first two)",
+    )
     arguments.add_argument("--faults", default=",".join(FAULTS), help="faults, with commas (all)")
-    arguments.add_argument("--strengths", default="0,1,2,4", help="with commas (0,1,2,4)")
+    arguments.add_argument("--strengths", default=STRENGTHS, help=f"with commas ({STRENGTHS})")
+    arguments.add_argument("--gaps", default=GAPS, help=f"in days, with commas ({GAPS})")
     arguments.add_argument("--fields", type=int, default=96, help="judged fields (96)")
     arguments.add_argument("--fitting", type=int, default=24, help="fields to fit on (24)")
     arguments.add_argument("--per-field", type=int, default=1, help="targets per gap (1)")
@@ -402,6 +308,7 @@ def main() -> None:
         models=models,
         n_fields=options.fields,
         n_fitting=options.fitting,
+        gaps=tuple(float(gap) for gap in options.gaps.split(",")),
         per_field=options.per_field,
         seed=options.seed,
         keep=keep,

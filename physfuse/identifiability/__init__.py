@@ -9,7 +9,7 @@ tensors in :mod:`physfuse.identifiability.measures`.
 
 from __future__ import annotations
 
-from .batch import Contribution, contributions, identifiability
+from .batch import Contribution, contributions, identifiability, null_test
 from .report import (
     ChannelShare,
     Degrees,
@@ -33,4 +33,5 @@ __all__ = [
     "Shift",
     "contributions",
     "identifiability",
+    "null_test",
 ]

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from physfuse.calibration import Calibration
+from physfuse.calibration import NORMAL_95, Calibration
 from physfuse.inference.calibrate import correlated
 from physfuse.inference.gauss_newton import Problem, evaluate
 from physfuse.inference.likelihood import Stream
@@ -181,6 +181,38 @@ def identifiability(
         null_test,
         limits or Limits(),
     )
+
+
+def null_test(
+    solved: Solved,
+    physics: Solved,
+    parts: Sequence[Contribution],
+    calibration: Calibration | None = None,
+) -> NullTest:
+    """Null test of a fit to data drawn from the model's own physics at the table's values.
+
+    Parameters
+    ----------
+    solved, physics : Solved
+        The same pixels with everything learned, and by physics alone.
+    parts : sequence of Contribution
+        At the first.
+    calibration : Calibration, optional
+        Of the fit; without it no scalar can be outside its interval.
+
+    Returns
+    -------
+    NullTest
+        ``shift_median`` is that of the variable that moves most, error terms left out.
+    """
+    squares = sum(float(((p.residual / p.physics_sd)[p.valid].double() ** 2).sum()) for p in parts)
+    count = sum(int(p.valid.sum()) for p in parts)
+    covered = 1.0
+    if calibration is not None:
+        rows = calibration.rows()
+        covered = sum(abs(r["z"]) <= NORMAL_95 * r["sd"] for r in rows) / len(rows)
+    moved = [s.median for s in _shifts(physics.posterior, solved.posterior) if not s.of_error]
+    return NullTest(math.sqrt(squares / max(count, 1)), covered, max(moved))
 
 
 def _names(layout: StateLayout) -> list[str]:
