@@ -28,7 +28,7 @@ FITTED_MODELS: Final = ("physics-calibrated",)
 """Which, without a calibration, look at more than the pixel they retrieve."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Branch:
     """One arm, ready to be run.
 

@@ -29,19 +29,13 @@ from benchmarks.science.planted_faults import FAULTS, true_operators
 from benchmarks.science.planted_judgement import Outcome, calibration_rows, tables
 from benchmarks.science.planted_season import NULL, STATES, Season, simulated
 from benchmarks.science.record import Record, parser, spread
-<<<<<<< HEAD
 from physfuse import (
     Calibration,
     calibrate,
     fit,
     load_calibration,
-    open_optical,
-    open_radar,
     retrieve,
 )
-=======
-from physfuse import Calibration, calibrate, load_calibration, retrieve
->>>>>>> planted
 from physfuse.evaluation.arms import NDVI_OF_BANDS, Arm, channels_of, model_prediction
 from physfuse.evaluation.points import open_points
 from physfuse.evaluation.withholding import Target, draw_targets, observed
@@ -49,6 +43,7 @@ from physfuse.scores import SplitNormal, split_normal
 
 STRENGTHS = "0,1,2,4"
 GAPS = "15,30"
+STEPS = 60  # of a hybrid's training: one calendar needs no more
 
 
 class Setting(NamedTuple):
@@ -152,7 +147,6 @@ def physics_calibrated(fitting: Fitting) -> Fitted:
     return Fitted({"model": "physics-calibrated", "calibration": fitting.calibration})
 
 
-<<<<<<< HEAD
 def hybrid(fitting: Fitting) -> Fitted:
     """Prior mean, residual and noise learned on top of the calibration."""
     found = fit(
@@ -166,21 +160,18 @@ def hybrid(fitting: Fitting) -> Fitted:
         quiet=True,
     )
     return Fitted({"model": found.branch()}, tuple(found.report.warnings))
-=======
+
+
 def true_physics(fitting: Fitting) -> Fitted:
     """Physics with the fault that made the data: the most that an arm can reach."""
     return Fitted({"model": "physics"}, knows_fault=True)
->>>>>>> planted
 
 
 ARMS: dict[str, Callable[[Fitting], Fitted]] = {
     "physics": physics,
     "physics-calibrated": physics_calibrated,
-<<<<<<< HEAD
     "hybrid": hybrid,
-=======
     "true-physics": true_physics,
->>>>>>> planted
 }
 """How each arm is fitted; they are compared in this order, the control before the hybrid."""
 
