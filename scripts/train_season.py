@@ -4,7 +4,7 @@
 
 writes ``physfuse/models/weights/season-net.safetensors`` and
 ``physfuse/models/cards/season-net.json``. It stands on the shipped encoders: train it again when
-they change. Two cores take about twenty minutes. A run that was broken off goes on from the
+they change. One core takes about twenty-five minutes. A run that was broken off goes on from the
 checkpoints in ``--work``. Every batch is drawn anew; nothing real is read.
 """
 
@@ -45,13 +45,13 @@ from physfuse.simulated_seasons import (
 from physfuse.training import Progress, Schedule, train
 
 ROOT = Path(__file__).resolve().parents[1]
-STEPS = 2_800
+STEPS = 4_200
 RATE = 3e-3
-BATCH = 128
+BATCH = 64
 ASKED = 16  # days of a season in one step
-HELD_OUT = 12  # batches
-CHECK_EVERY = 100
-TESTS = 24  # batches
+HELD_OUT = 16  # batches
+CHECK_EVERY = 150
+TESTS = 48  # batches
 TEST_SEED = 1_000_003
 
 Batch = tuple[Observations, Tensor, Tensor]
@@ -63,7 +63,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=1, help="of everything random (1)")
     parser.add_argument("--steps", type=int, default=STEPS, help=f"({STEPS})")
     parser.add_argument("--batch", type=int, default=BATCH, help=f"seasons of a step ({BATCH})")
-    parser.add_argument("--threads", type=int, default=2, help="(2)")
+    parser.add_argument("--threads", type=int, default=1, help="(1)")
     parser.add_argument("--out", type=Path, default=ROOT / "physfuse" / "models")
     parser.add_argument("--work", type=Path, help="folder of the checkpoints; default: temporary")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
