@@ -3,9 +3,9 @@
     python scripts/train_season.py
 
 writes ``physfuse/models/weights/season-net.safetensors`` and
-``physfuse/models/cards/season-net.json``. It stands on the shipped encoders: train it again when
-they change. One core takes about twenty-five minutes. A run that was broken off goes on from the
-checkpoints in ``--work``. Every batch is drawn anew; nothing real is read.
+``physfuse/models/cards/season-net.json``. It stands on the shipped encoders, which it takes along
+into its weights file. One core takes about twenty-five minutes. A run that was broken off goes on
+from the checkpoints in ``--work``. Every batch is drawn anew; nothing real is read.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from physfuse.evaluation.circumstances import circumstances
 from physfuse.models import SeasonNet, shipped_encoders
 from physfuse.models.card import Trained, seen
 from physfuse.models.season import REACH
-from physfuse.models.season_card import SeasonCard, save_season
+from physfuse.models.season_card import SeasonCard, TrainedSeason, save_season
 from physfuse.models.season_tokens import SENSORS, Observations
 from physfuse.simulated_pairs import EXTRA_SD, INCIDENCE, LOOKS, SUN_ZENITH, VIEW_ZENITH
 from physfuse.simulated_seasons import (
@@ -97,7 +97,7 @@ def main() -> None:
     scores = judge(net, encoders)
     scores["held_out_gain_nat"] = round(-progress.best, 3)
     card = describe(net, of, encoders, options, schedule, progress, made_from, command, scores)
-    save_season(net, card, options.out)
+    save_season(TrainedSeason(net, card, encoders), options.out)
     print(f"{card.name}: {scores}")
 
 
@@ -142,18 +142,13 @@ def describe(
     scores: dict[str, Any],
 ) -> SeasonCard:
     """Card of a trained network."""
-    cards = {sensor: encoders[sensor].card for sensor in SENSORS}
     return SeasonCard(
         name="season-net",
         description=(
             "All acquisitions of Sentinel-2 reflectance and Sentinel-1 backscatter around a day, "
             "as many as there are, to a Gaussian posterior of the state on that day."
         ),
-        encoders={sensor: card.sha256 for sensor, card in cards.items()},
-        demands={
-            sensor: {"platforms": card.platforms, "channels": card.channels, "unit": card.unit}
-            for sensor, card in cards.items()
-        },
+        encoders={sensor: encoders[sensor].card for sensor in SENSORS},
         variables=tuple(seen(row) for row in of.variables),
         architecture={
             "rank": net.rank,

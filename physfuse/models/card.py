@@ -300,22 +300,29 @@ def fill(module: nn.Module, path: Path, weights: str, sha256: str, command: str)
 
 def _read_card(path: Path) -> Card:
     """Card of a file, its fields checked."""
-    return read_card(path, Card, ("platforms", "channels", "limits"))
+    return read_card(path, card_of)
+
+
+def card_of(fields: dict[str, Any]) -> Card:
+    """Card of the fields of a JSON file."""
+    kept = dict(fields)
+    for name in ("platforms", "channels", "limits"):
+        kept[name] = tuple(kept[name])
+    kept["variables"] = tuple(Seen(**v) for v in kept["variables"])
+    return Card(**kept)
 
 
 CardKind = TypeVar("CardKind")
 
 
-def read_card(path: Path, kind: Callable[..., CardKind], tuples: Sequence[str]) -> CardKind:
+def read_card(path: Path, kind: Callable[[dict[str, Any]], CardKind]) -> CardKind:
     """Card of a file.
 
     Parameters
     ----------
     path : Path
-    kind : type
-        Dataclass of the card.
-    tuples : sequence of str
-        Fields that are tuples of text.
+    kind : callable
+        Makes the card of the file's fields.
 
     Returns
     -------
@@ -333,10 +340,7 @@ def read_card(path: Path, kind: Callable[..., CardKind], tuples: Sequence[str]) 
             raise CheckpointError(
                 f"the card {path} has format {version!r}, this version reads {FORMAT}"
             )
-        for name in tuples:
-            kept[name] = tuple(kept[name])
-        kept["variables"] = tuple(Seen(**v) for v in kept["variables"])
-        card = kind(**kept)
+        card = kind(kept)
         if Path(kept["weights"]).name != kept["weights"]:
             raise CheckpointError(f"the card {path} names weights outside of its folder")
     except CheckpointError:

@@ -1,4 +1,8 @@
-"""Card of a season network: its demands, its training, and the encoders on which it stands."""
+"""Card of a season network: its demands, its training, and the encoders on which it stands.
+
+The encoders whose reading the network is told lie in its own weights file, so that it stays what
+it is when others are shipped.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +14,23 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from physfuse.inference.state import StateLayout, Variable
 from physfuse.radiative.errors import CheckpointError, unknown_name
 
-from .assembly import shipped_encoders
-from .card import FORMAT, Seen, Trained, fill, read_card, write_card, write_weights
+from .card import (
+    FORMAT,
+    Card,
+    Seen,
+    Trained,
+    build_encoder,
+    card_of,
+    fill,
+    read_card,
+    write_card,
+    write_weights,
+)
 from .season import SeasonNet
 from .season_tokens import all_channels, n_features
 
@@ -31,10 +46,8 @@ class SeasonCard:
     Attributes
     ----------
     name, description : str
-    encoders : dict of str to str
-        SHA-256 of the encoder of each sensor whose reading the network is told.
-    demands : dict
-        Platforms, channels and unit of each sensor: those of its encoder.
+    encoders : dict of str to Card
+        Cards of the encoders by sensor: their demands are those of the network.
     variables : tuple of Seen
         Of which it returns mean and covariance.
     architecture : dict
@@ -57,8 +70,7 @@ class SeasonCard:
 
     name: str
     description: str
-    encoders: dict[str, str]
-    demands: dict[str, Any]
+    encoders: dict[str, Card]
     variables: tuple[Seen, ...]
     architecture: dict[str, Any]
     domain: dict[str, Any]
@@ -132,33 +144,34 @@ class TrainedSeason:
         return tuple(v.name for v in self.card.variables)
 
 
-def build_season_net(card: SeasonCard, encoders: Mapping[str, Trained]) -> SeasonNet:
-    """Network of the card's architecture, its weights not set yet.
+def build_season(card: SeasonCard) -> TrainedSeason:
+    """Network and encoders of the card's architecture, their weights not set yet.
 
     Raises
     ------
     CheckpointError
         The architecture does not make sense.
     """
+    encoders = {sensor: Trained(build_encoder(c), c) for sensor, c in card.encoders.items()}
     n = len(card.variables)
     generator = torch.Generator().manual_seed(0)
     try:
         n_channels = len(all_channels(encoders))
-        return SeasonNet(n_channels, n_features(n), n, generator, **card.architecture)
-    except (TypeError, ValueError, RuntimeError) as error:
+        net = SeasonNet(n_channels, n_features(n), n, generator, **card.architecture)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise CheckpointError(
             f"the architecture in the card of model {card.name!r} cannot be built: {error}"
         ) from error
+    return TrainedSeason(net, card, encoders)
 
 
-def save_season(net: SeasonNet, card: SeasonCard, folder: Path) -> SeasonCard:
+def save_season(trained: TrainedSeason, folder: Path) -> SeasonCard:
     """Write weights and card, as :func:`physfuse.models.card.save_trained` does.
 
     Parameters
     ----------
-    net : SeasonNet
-    card : SeasonCard
-        ``weights`` and ``sha256`` are filled in.
+    trained : TrainedSeason
+        In whose card ``weights`` and ``sha256`` are filled in.
     folder : Path
 
     Returns
@@ -166,23 +179,20 @@ def save_season(net: SeasonNet, card: SeasonCard, folder: Path) -> SeasonCard:
     SeasonCard
         As written.
     """
-    digest = write_weights(net, card.name, folder)
+    card = trained.card
+    digest = write_weights(_together(trained), card.name, folder)
     card = dataclasses.replace(card, weights=f"{card.name}.safetensors", sha256=digest)
     write_card(dataclasses.asdict(card), folder)
     return card
 
 
-def load_season(
-    which: str | Path = "season-net", encoders: Mapping[str, Trained] | None = None
-) -> TrainedSeason:
-    """Season network, card and encoders, everything checked.
+def load_season(which: str | Path = "season-net") -> TrainedSeason:
+    """Season network, encoders and card, everything checked.
 
     Parameters
     ----------
     which : str or Path
         One of :data:`SHIPPED_SEASONS`, or the path of a card.
-    encoders : mapping of str to Trained, optional
-        By sensor; the shipped ones where not given.
 
     Returns
     -------
@@ -194,29 +204,33 @@ def load_season(
     UnknownNameError
         A name that is not shipped and not a path to a ``.json`` file.
     CheckpointError
-        A card that cannot be read, weights that are missing, were changed or do not fit, or
-        encoders that are not those of training.
+        A card that cannot be read, or weights that are missing, were changed or do not fit.
     """
-    encoders = shipped_encoders() if encoders is None else encoders
     text = str(which)
     if text.endswith(".json"):
-        return _load(Path(text), encoders)
+        return _load(Path(text))
     if text not in SHIPPED_SEASONS:
         raise unknown_name("season network (or path of a card, *.json)", text, SHIPPED_SEASONS)
     with as_file(files("physfuse.models")) as folder:
-        return _load(folder / "cards" / f"{text}.json", encoders)
+        return _load(folder / "cards" / f"{text}.json")
 
 
-def _load(path: Path, encoders: Mapping[str, Trained]) -> TrainedSeason:
-    card = read_card(path, SeasonCard, ("limits",))
-    for sensor, digest in card.encoders.items():
-        mine = encoders[sensor].card if sensor in encoders else None
-        if mine is None or mine.sha256 != digest:
-            has = "missing" if mine is None else f"{mine.name!r}, {mine.sha256[:12]}..."
-            raise CheckpointError(
-                f"model {card.name!r} was trained on the {sensor} encoder {digest[:12]}...; here "
-                f"it is {has}: train it again with: {card.command}"
-            )
-    net = build_season_net(card, encoders)
-    fill(net, path, card.weights, card.sha256, card.command)
-    return TrainedSeason(net, card, encoders)
+def _load(path: Path) -> TrainedSeason:
+    card = read_card(path, _card_of)
+    trained = build_season(card)
+    fill(_together(trained), path, card.weights, card.sha256, card.command)
+    return trained
+
+
+def _card_of(fields: dict[str, Any]) -> SeasonCard:
+    kept = dict(fields)
+    kept["limits"] = tuple(kept["limits"])
+    kept["variables"] = tuple(Seen(**v) for v in kept["variables"])
+    kept["encoders"] = {sensor: card_of(c) for sensor, c in kept["encoders"].items()}
+    return SeasonCard(**kept)
+
+
+def _together(trained: TrainedSeason) -> nn.ModuleDict:
+    """Network and encoders as one module, in one file."""
+    encoders = {sensor: one.encoder for sensor, one in trained.encoders.items()}
+    return nn.ModuleDict({"net": trained.net, **encoders})

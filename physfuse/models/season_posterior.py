@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -68,6 +69,20 @@ class NetPosterior:
     def n_pixels(self) -> int:
         """Number P of pixels."""
         return self.memory.seen.shape[0]
+
+    def with_rows(self, rows: Sequence[Variable]) -> NetPosterior:
+        """The same, with rows more that keep their prior.
+
+        Parameters
+        ----------
+        rows : sequence of Variable
+            Of names that the state does not have.
+
+        Returns
+        -------
+        NetPosterior
+        """
+        return dataclasses.replace(self, table=(*self.table, *rows))
 
     @property
     def c_mean(self) -> Float[Tensor, "pixels n"]:
