@@ -36,16 +36,24 @@ class Memory(NamedTuple):
 
     Attributes
     ----------
-    token : Tensor, shape (..., N, W)
     seen : Tensor of bool, shape (..., N)
         False for padding.
     day : Tensor, shape (..., N)
         [day]
+    score : Tensor, shape (..., H, N)
+        How much each token is worth to the heads of the first look.
+    value : Tensor, shape (..., H, N, w)
+        What they gather.
+    key, more : Tensor, shape (..., h, N, w)
+        The same for the second look, whose worth depends on the day.
     """
 
-    token: Float[Tensor, "*batch observations width"]
     seen: Bool[Tensor, "*batch observations"]
     day: Float[Tensor, "*batch observations"]
+    score: Float[Tensor, "*batch first observations"]
+    value: Float[Tensor, "*batch first observations part"]
+    key: Float[Tensor, "*batch second observations part"]
+    more: Float[Tensor, "*batch second observations part"]
 
 
 class SeasonNet(nn.Module):
@@ -187,7 +195,12 @@ class SeasonNet(nn.Module):
         bias = torch.cat([bias, torch.zeros_like(bias[..., :1])], -1)
         for layer in self.layers:
             token = layer(token, bias)
-        return Memory(token, seen, day)
+        value = self.value(token).unflatten(-1, (3 * self.heads, -1)).transpose(-2, -3)
+        key, more = (
+            part.unflatten(-1, (self.heads, -1)).transpose(-2, -3)
+            for part in self.key_value(token).chunk(2, -1)
+        )
+        return Memory(seen, day, self.key(token).mT, value, key, more)
 
     def ask(self, memory: Memory, asked: Float[Tensor, "*asked days"]) -> SeasonPosterior:
         """Posterior on some days.
@@ -202,31 +215,26 @@ class SeasonNet(nn.Module):
         -------
         SeasonPosterior
         """
-        token, seen, day = memory
+        seen, day, score, value, key, more = memory
         after = asked[..., :, None] - day[..., None, :]  # above 0: the day lies after what was seen
         hidden = (~seen[..., None, :] | (after.abs() > REACH))[..., None, :, :]
-        after = after.to(token.dtype)[..., None, :, :]
+        after = after.to(value.dtype)[..., None, :, :]
         past, future = self.log_timescale.exp()[..., None, None].unbind(0)
         away = torch.relu(after) / past + torch.relu(-after) / future
-        share = _share(self.key(token).mT[..., :, None, :] - away, hidden)
-        value = self.value(token).unflatten(-1, (3 * self.heads, -1)).transpose(-2, -3)
+        share = _share(score[..., :, None, :] - away, hidden)
         total = share.sum(-1).mT
         mean_away = (share * away).sum(-1).mT
         gathered = (share @ value).transpose(-2, -3).flatten(-2)
         known = self.first(torch.cat([gathered, total, mean_away], -1))
         query = self.query(known).unflatten(-1, (self.heads, -1)).transpose(-2, -3)
-        key, more = (
-            part.unflatten(-1, (self.heads, -1)).transpose(-2, -3)
-            for part in self.key_value(token).chunk(2, -1)
-        )
-        fading = after.abs() / self.timescale.to(token.dtype)[:, None, None]
-        score = query @ key.mT / math.sqrt(key.shape[-1]) - fading
-        gathered = (_share(score, hidden) @ more).transpose(-2, -3).flatten(-2)
+        fading = after.abs() / self.timescale.to(value.dtype)[:, None, None]
+        wanted = query @ key.mT / math.sqrt(key.shape[-1]) - fading
+        gathered = (_share(wanted, hidden) @ more).transpose(-2, -3).flatten(-2)
         known = known + self.second(torch.cat([known, gathered], -1))
         out = self.decoder(known).unflatten(-1, (self.rank + 1, -1))
         out = out * total.mean(-1)[..., None, None]
         mean, rows = out[..., 0, :], out[..., 1:, :]
-        eye = torch.eye(self.n_variables, dtype=token.dtype, device=token.device)
+        eye = torch.eye(self.n_variables, dtype=value.dtype, device=value.device)
         root = torch.linalg.cholesky(eye + rows.mT @ rows)
         inverse = torch.linalg.solve_triangular(root, eye.expand_as(root), upper=False)
         return SeasonPosterior(mean, inverse.mT @ inverse)

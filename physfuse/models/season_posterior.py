@@ -16,7 +16,7 @@ from physfuse.inference.state import STATE_TABLE, StateLayout, Variable
 from physfuse.radiative.errors import unknown_name
 
 from .assembly import refuse_repeated_acquisitions
-from .season import Memory
+from .season import Memory, SeasonPosterior
 from .season_card import TrainedSeason, load_season
 from .season_tokens import (
     Observations,
@@ -26,7 +26,8 @@ from .season_tokens import (
     stream_tokens,
 )
 
-_MOST_SCORES = 16_000_000  # numbers of one attention in memory at once
+_MOST_SCORES = 16_000_000  # numbers of one attention among observations in memory at once
+_ASKED_DAYS, _ASKED_SCORES = 32, 800_000  # of one pass: its attention stays in the cache
 _MOST_KEPT = 48_000_000  # numbers kept of the days that were asked about
 
 
@@ -48,7 +49,8 @@ class NetPosterior:
     season_start : Tensor, shape (S,)
         First day of every season. [day]
     table : tuple of Variable
-        All rows. What the network does not return (misfits, offsets) keeps its prior.
+        All rows. What the network does not return (misfits, offsets) and what no sensor of the
+        run reads keeps its prior.
     at_optimum : bool
         Always False: the network was fitted to the posterior's own mean and covariance, and
         nothing is widened.
@@ -83,6 +85,21 @@ class NetPosterior:
         NetPosterior
         """
         return dataclasses.replace(self, table=(*self.table, *rows))
+
+    @property
+    def x_mean(self) -> Float[Tensor, "knots pixels m"]:
+        """Means of the varying components at the knots, unconstrained.
+
+        The prior's where the network does not return one, as for rates and misfits. With
+        :attr:`c_mean` they are where a prediction may look at what the operators leave unexplained.
+        """
+        layout = self.layout
+        names = [row.name for row in layout.varying]
+        shape = (len(self.knot_day), self.n_pixels, layout.n_varying)
+        out = layout.prior_mean_x().expand(shape).clone()
+        if names:
+            out[..., list(layout.component)] = self._net_joint(names, self.knot_day)[0]
+        return out
 
     @property
     def c_mean(self) -> Float[Tensor, "pixels n"]:
@@ -213,11 +230,12 @@ class NetPosterior:
         prior_sd = torch.tensor([row.prior_sd for row in rows], dtype=torch.float64)
         known = self.trained.variables
         at = torch.tensor([known.index(n) if n in known else 0 for n in names])
-        returned = torch.tensor([n in known for n in names])
+        # A variable that no sensor of the run reads is not in its state: it keeps its prior.
+        taken = [n in known and self.layout.variable(n) is not None for n in names]
+        returned = torch.tensor(taken)
         mean, covariance = self._days(day)
         mean = torch.where(returned, mean[..., at].to(torch.float64), 0.0)
         both = returned[:, None] & returned
-        # In float64 before the diagonal: what the network does not return has variance one.
         covariance = covariance[..., at, :][..., at].to(torch.float64)
         covariance = torch.where(both, covariance, torch.eye(len(names), dtype=torch.float64))
         return prior_mean + prior_sd * mean, prior_sd[:, None] * covariance * prior_sd
@@ -228,11 +246,15 @@ class NetPosterior:
         lower = torch.tril_indices(n, n)
         wanted = day.tolist()
         missing = [d for d in dict.fromkeys(wanted) if d not in self._kept]
-        n_scores = self.memory.seen.numel() * 3 * self.trained.net.heads
-        step = max(1, _MOST_SCORES // max(1, n_scores))
-        for some in torch.tensor(missing, dtype=torch.float64).split(step):
+        n_scores = _ASKED_DAYS * self.memory.seen.shape[1] * 3 * self.trained.net.heads
+        pixels = torch.arange(self.n_pixels).split(max(1, _ASKED_SCORES // max(1, n_scores)))
+        for some in torch.tensor(missing, dtype=torch.float64).split(_ASKED_DAYS):
             with torch.no_grad():
-                found = self.trained.net.ask(self.memory, some)
+                parts = [
+                    self.trained.net.ask(Memory(*(kept[p] for kept in self.memory)), some)
+                    for p in pixels
+                ]
+            found = SeasonPosterior(*(torch.cat(part) for part in zip(*parts, strict=True)))
             packed = found.covariance[..., lower[0], lower[1]]
             for i, d in enumerate(some.tolist()):
                 self._kept[d] = (found.mean[:, i], packed[:, i])

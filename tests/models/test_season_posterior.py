@@ -12,6 +12,7 @@ from torch import Tensor
 from physfuse.derived import CanopyLight, light_moments, product_summary
 from physfuse.inference import StatePosterior
 from physfuse.inference.gauss_newton import Problem
+from physfuse.inference.likelihood import Stream
 from physfuse.inference.moments import summarise
 from physfuse.inference.posterior import Posterior
 from physfuse.inference.sampling import draw_prior, observe
@@ -97,6 +98,25 @@ def test_what_is_not_returned_keeps_its_prior(either: StatePosterior):
         either.joint(["misfit_B99"], ASKED)
 
 
+def test_what_no_sensor_of_the_run_reads_keeps_its_prior():
+    problem = make_problem(DAYS, range(len(DAYS)), n_pixels=2, dtype=torch.float32)
+    found = solved(dataclasses.replace(problem, streams=(shown(problem.streams[0]),)))
+    names = ["lai", "stem_water_ratio", "roughness"]
+    mean, covariance = found.joint(names, ASKED)
+    for i, name in enumerate(names[1:], start=1):
+        row = found.row(name)
+        assert (mean[..., i] == row.prior_mean).all()
+        expected = torch.full_like(mean[..., i], row.prior_sd**2)
+        torch.testing.assert_close(covariance[..., i, i], expected)
+    assert (covariance[..., 0, 1:] == 0).all()
+
+
+def shown(stream: Stream) -> Stream:
+    """A stream that shows a green canopy."""
+    colour = torch.tensor([0.03, 0.06, 0.04, 0.09, 0.25, 0.32, 0.35, 0.37, 0.2, 0.1])
+    return stream._replace(observed=colour.to(DOUBLE).expand(stream.observed.shape))
+
+
 def test_a_constant_has_one_value_in_a_season(either: StatePosterior):
     mean, variance = either.marginal(["n", "soil_shape_2"], ASKED)
     assert torch.equal(mean, mean[:1].expand_as(mean))
@@ -171,6 +191,14 @@ def test_bands_in_another_order_and_missing_ones_are_taken():
     prior = torch.tensor([found.row(name).prior_sd ** 2 for name in VARYING], dtype=DOUBLE)
     assert (variance <= prior * (1 + 1e-5)).all()
     assert (variance[..., 0] < prior[0]).all()
+
+
+def test_means_at_the_knots_are_those_of_single_variables(full: NetPosterior):
+    other = learned_posterior(observed_problem(), torch.tensor(DAYS), STARTS)
+    assert full.x_mean.shape == other.x_mean.shape
+    for name in ("lai", "soil_moisture", "misfit_VV"):
+        values = full.mean([name], torch.tensor(DAYS))[name]
+        torch.testing.assert_close(full.x_mean[..., full.layout.component_of(name)], values)
 
 
 def test_what_is_asked_twice_is_evaluated_once(full: NetPosterior):
