@@ -10,7 +10,7 @@ is read. A season may start on any day of the year.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -32,18 +32,16 @@ from physfuse.inference.state import (
     radar_misfit,
     state_layout,
 )
-from physfuse.models.card import Trained
 from physfuse.models.context import OPTICAL_PLATFORMS, claimed, optical_context, radar_context
-from physfuse.models.season import SeasonNet, season_log_density
-from physfuse.models.season_tokens import (
-    Observations,
-    all_channels,
-    join,
-    n_features,
-    tokens,
-)
 from physfuse.radiative.spectral import LAND_BANDS, band_quadrature
-from physfuse.scores import NORMAL_95, crps, split_normal
+from physfuse.simulated_calendars import (
+    draw_channels,
+    draw_clear,
+    draw_dates,
+    log_uniform,
+    some,
+    with_gap,
+)
 from physfuse.simulated_pairs import (
     AZIMUTH,
     EXTRA_SD,
@@ -54,7 +52,7 @@ from physfuse.simulated_pairs import (
     VIEW_ZENITH,
 )
 from physfuse.simulation.phenology import CROP_NAMES, develop, draw_cycles
-from physfuse.streams import MIN_CLEAR, optical_gain, optical_spread, radar_gain, radar_spread
+from physfuse.streams import optical_gain, optical_spread, radar_gain, radar_spread
 
 DAYS = 400
 """Length of a season. [day]"""
@@ -223,8 +221,8 @@ class SeasonSource:
         phase = 2 * math.pi * (t / 365 - torch.rand(n_seasons, 1, generator=generator))
         weight = torch.log(1.01 + amplitude * phase.cos())
         weight = torch.where((t + shift) % revisit == 0, weight, -torch.inf)
-        weight = _without_gap(weight, 0.5, 120, generator)
-        day, used = _dates(weight, most, generator)
+        weight = with_gap(weight, 0.5, 120, generator)
+        day, used = draw_dates(weight, most, generator)
         shape = (*day.shape, len(LAND_BANDS))
         geometry = self._sun(day, generator)
         platform = torch.randint(len(self.optical), day.shape, generator=generator)
@@ -239,16 +237,16 @@ class SeasonSource:
                 context[mine] = optical_context(angles, operator.platform)
         z = torch.tensor([self.layout.slot_of(f"misfit_{b}", 0) for b in LAND_BANDS])
         bias = c[:, z].to(torch.float32)[:, None]
-        further = _log_uniform((n_seasons, 1, shape[-1]), EXTRA_SD, generator)
-        extra = (further * _some((n_seasons, 1, 1), 0.3, generator)).expand(shape)
+        further = log_uniform((n_seasons, 1, shape[-1]), EXTRA_SD, generator)
+        extra = (further * some((n_seasons, 1, 1), 0.3, generator)).expand(shape)
         noise = optical_spread(predicted, extra) * draw_student(shape, generator)
         observed = predicted + optical_gain(predicted) * bias + noise.to(torch.float32)
-        clear = _clear(day.shape, generator)
+        clear = draw_clear(day.shape, generator)
         cloud = CLOUD_MEAN + CLOUD_SD * torch.randn(shape, generator=generator)
         cloudy = torch.rand(day.shape, generator=generator) >= clear
         observed = torch.where(cloudy[..., None], cloud, observed)
         sd, gain = claimed("optical", optical_spread, optical_gain, observed, extra)
-        valid = used[..., None] & _channels(n_seasons, shape[-1], 0.3, generator)
+        valid = used[..., None] & draw_channels(n_seasons, shape[-1], 0.3, generator)
         return Sights(observed, sd, gain, valid, context, clear, day.to(torch.float32))
 
     def _radar(
@@ -266,8 +264,8 @@ class SeasonSource:
         active = torch.arange(MOST_ORBITS)[:, None] < count
         passes = ((t + phase) % repeat == 0) & active
         weight = torch.where(passes.any(1), 0.0, -torch.inf)
-        weight = _without_gap(weight, 0.2, 60, generator)
-        day, used = _dates(weight, most, generator)
+        weight = with_gap(weight, 0.2, 60, generator)
+        day, used = draw_dates(weight, most, generator)
         orbit = torch.gather(passes.to(torch.uint8).argmax(1), 1, day)
         n_angles = len(self.radar.angles)
         angle = torch.randint(n_angles, (n_seasons, MOST_ORBITS), generator=generator)
@@ -281,12 +279,12 @@ class SeasonSource:
         z = [self.layout.component_of(f"misfit_{p}") for p in POLARIZATIONS]
         drift = x[..., z].transpose(0, 1).to(torch.float32)
         bias = bias + torch.gather(drift, 1, day[..., None].expand(shape))
-        looks = _log_uniform((n_seasons, 1, 1), LOOKS, generator).expand(shape)
+        looks = log_uniform((n_seasons, 1, 1), LOOKS, generator).expand(shape)
         noise = radar_spread(predicted, looks) * draw_student(shape, generator)
         observed = predicted + bias + noise.to(torch.float32)
         sd, gain = claimed("radar", radar_spread, radar_gain, observed, looks)
         context = radar_context(self.radar.angles[geometry][..., 0].to(torch.float32))
-        valid = used[..., None] & _channels(n_seasons, shape[-1], 0.2, generator)
+        valid = used[..., None] & draw_channels(n_seasons, shape[-1], 0.2, generator)
         clear = torch.ones(day.shape)
         return Sights(observed, sd, gain, valid, context, clear, day.to(torch.float32))
 
@@ -347,176 +345,3 @@ def season_source(
     )
     radar = RadarOperator(POLARIZATIONS, torch.linspace(*INCIDENCE, _GEOMETRIES))
     return SeasonSource(variables, layout, steps, optical, radar)
-
-
-def season_observations(
-    seasons: Seasons, encoders: Mapping[str, Trained], variables: Sequence[str]
-) -> Observations:
-    """What a season network is told of seasons, as :func:`stream_tokens` tells it of streams.
-
-    Parameters
-    ----------
-    seasons : Seasons
-    encoders : mapping of str to Trained
-        By sensor.
-    variables : sequence of str
-        Of the network.
-
-    Returns
-    -------
-    Observations
-    """
-    parts = []
-    for sensor, seen in seasons.sights.items():
-        trained = encoders[sensor]
-        with torch.no_grad():
-            factor = trained.encoder(*seen[:6])
-            parts.append(
-                tokens(
-                    trained,
-                    encoders,
-                    variables,
-                    factor,
-                    trained.card.channels,
-                    seen.observed,
-                    seen.valid,
-                    seen.clear,
-                    seen.context,
-                    seen.day,
-                )
-            )
-    return join(parts)
-
-
-def new_season_net(
-    of: SeasonSource, encoders: Mapping[str, Trained], generator: torch.Generator
-) -> SeasonNet:
-    """Untrained network for the seasons of a source."""
-    n = len(of.variables)
-    return SeasonNet(len(all_channels(encoders)), n_features(n), n, generator)
-
-
-def season_gain(
-    net: SeasonNet,
-    observations: Observations,
-    state: Float[Tensor, "pixels all_days variables"],
-    asked: Int[Tensor, "pixels days"],
-) -> Float[Tensor, ""]:
-    """Mean log density of the truth under the posterior, less that under the prior.
-
-    Parameters
-    ----------
-    net : SeasonNet
-    observations : Observations
-    state : Tensor, shape (P, T, V)
-        Of :class:`Seasons`.
-    asked : Tensor of int, shape (P, D)
-        Days from 0 to below T. [day]
-
-    Returns
-    -------
-    Tensor, shape ()
-        Of all variables of a day, zero for a network that says nothing. [nat]
-    """
-    truth = torch.gather(state, 1, asked[..., None].expand(*asked.shape, state.shape[-1]))
-    found = net(*observations, asked.to(observations.day))
-    prior = -0.5 * (truth.square().sum(-1) + truth.shape[-1] * math.log(2 * math.pi))
-    return (season_log_density(found, truth) - prior).mean()
-
-
-def season_scores(
-    mean: Float[Tensor, "*batch variables"],
-    sd: Float[Tensor, "*batch variables"],
-    truth: Float[Tensor, "*batch variables"],
-    variables: Sequence[Variable],
-) -> dict[str, dict[str, float]]:
-    """How well a whitened posterior does, by variable.
-
-    Parameters
-    ----------
-    mean, sd, truth : Tensor, shape (..., V)
-        Whitened by the prior.
-    variables : sequence of Variable, length V
-
-    Returns
-    -------
-    dict of str to dict
-        ``coverage_90``; ``crps_vs_prior``, the relative change of the CRPS in the variable's unit,
-        below 0 where it is better than the prior; ``rmse_in_prior_sd``.
-    """
-    out = {}
-    for i, row in enumerate(variables):
-        m, s, t = (part[..., i].double().flatten() for part in (mean, sd, truth))
-
-        def value(u: Tensor, of: Variable = row) -> np.ndarray:
-            return of.transform.value(of.prior_mean + of.prior_sd * u).numpy()
-
-        known = value(t)
-        ends = [(m, s), (torch.zeros_like(m), torch.ones_like(s))]
-        score, prior = (
-            crps(split_normal(*(value(a + k * NORMAL_95 * b) for k in (0, -1, 1))), known).mean()
-            for a, b in ends
-        )
-        out[row.name] = {
-            "coverage_90": float(((t - m).abs() < NORMAL_95 * s).double().mean()),
-            "crps_vs_prior": float(score / prior - 1),
-            "rmse_in_prior_sd": float((t - m).square().mean().sqrt()),
-        }
-    return out
-
-
-def random_days(n_seasons: int, n_days: int, generator: torch.Generator) -> Tensor:
-    """Days of each season to be asked about."""
-    return torch.randint(DAYS, (n_seasons, n_days), generator=generator)
-
-
-def _dates(
-    weight: Float[Tensor, "pixels days"], most: int, generator: torch.Generator
-) -> tuple[Int[Tensor, "pixels dates"], Bool[Tensor, "pixels dates"]]:
-    """Days drawn without replacement by log weights, 0.4 to 1 of the most, and which are used."""
-    uniform = torch.rand(weight.shape, generator=generator).clamp(min=1e-12)
-    key, day = torch.topk(weight - torch.log(-torch.log(uniform)), most, dim=1)
-    share = 0.4 + 0.6 * torch.rand(len(weight), 1, generator=generator)
-    used = (torch.arange(most) < torch.ceil(share * most)) & torch.isfinite(key)
-    return day, used
-
-
-def _without_gap(
-    weight: Tensor, share: float, longest: int, generator: torch.Generator
-) -> Float[Tensor, "pixels days"]:
-    """Log weights with a gap of up to ``longest`` days in a share of the rows."""
-    n = len(weight)
-    length = longest * torch.rand(n, 1, generator=generator) * _some((n, 1), share, generator)
-    first = torch.rand(n, 1, generator=generator) * DAYS
-    t = torch.arange(DAYS)
-    return torch.where((t >= first) & (t < first + length), -torch.inf, weight)
-
-
-def _channels(
-    n_seasons: int, n_channels: int, share: float, generator: torch.Generator
-) -> Bool[Tensor, "pixels one channels"]:
-    """Channels of each season: a share of the seasons has some of them only, at least one."""
-    rand = torch.rand(n_seasons, 1, n_channels, generator=generator)
-    few = rand < torch.rand(n_seasons, 1, 1, generator=generator)
-    few = few | (rand == rand.amin(-1, keepdim=True))
-    return few | ~_some((n_seasons, 1, 1), share, generator)
-
-
-def _clear(shape: tuple[int, ...], generator: torch.Generator) -> Float[Tensor, "pixels dates"]:
-    """Clear probabilities: certain in half of the seasons, else high with some in doubt."""
-    high = 1 - 0.2 * torch.rand(shape, generator=generator)
-    any_value = torch.rand(shape, generator=generator).clamp(min=MIN_CLEAR)
-    doubt = torch.where(_some(shape, 0.25, generator), any_value, high)
-    return torch.where(_some((shape[0], 1), 0.5, generator), torch.ones(shape), doubt)
-
-
-def _log_uniform(
-    shape: tuple[int, ...], between: tuple[float, float], generator: torch.Generator
-) -> Tensor:
-    low, high = math.log(between[0]), math.log(between[1])
-    return torch.exp(low + (high - low) * torch.rand(shape, generator=generator))
-
-
-def _some(shape: tuple[int, ...], share: float, generator: torch.Generator) -> Tensor:
-    """Flags of which about a share are set."""
-    return torch.rand(shape, generator=generator) < share

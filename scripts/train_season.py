@@ -27,6 +27,13 @@ from physfuse.models.card import Trained, seen
 from physfuse.models.season import REACH
 from physfuse.models.season_card import SeasonCard, TrainedSeason, save_season
 from physfuse.models.season_tokens import SENSORS, Observations
+from physfuse.season_training import (
+    new_season_net,
+    random_days,
+    season_gain,
+    season_observations,
+    season_scores,
+)
 from physfuse.simulated_pairs import EXTRA_SD, INCIDENCE, LOOKS, SUN_ZENITH, VIEW_ZENITH
 from physfuse.simulated_seasons import (
     DAYS,
@@ -35,11 +42,6 @@ from physfuse.simulated_seasons import (
     MOST_ORBITS,
     MOST_RADAR,
     SeasonSource,
-    new_season_net,
-    random_days,
-    season_gain,
-    season_observations,
-    season_scores,
     season_source,
 )
 from physfuse.training import Progress, Schedule, train

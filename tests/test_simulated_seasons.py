@@ -13,16 +13,18 @@ from scipy.stats import kstest, norm
 from physfuse.inference.state import STATE_TABLE, Fixed
 from physfuse.models import load_season, shipped_encoders
 from physfuse.radiative.spectral import LAND_BANDS
-from physfuse.simulated_seasons import (
-    DAYS,
-    MOST_OPTICAL,
-    MOST_RADAR,
-    SeasonSource,
+from physfuse.season_training import (
     new_season_net,
     random_days,
     season_gain,
     season_observations,
     season_scores,
+)
+from physfuse.simulated_seasons import (
+    DAYS,
+    MOST_OPTICAL,
+    MOST_RADAR,
+    SeasonSource,
     season_source,
 )
 

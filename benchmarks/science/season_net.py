@@ -22,7 +22,7 @@ from physfuse.inference.posterior import Posterior
 from physfuse.inference.sampling import draw_prior, observe
 from physfuse.models import NetPosterior, learned_posterior, load_season, season_solution
 from physfuse.run import build_problem, solve
-from physfuse.simulated_seasons import season_scores
+from physfuse.season_training import season_scores
 
 SEED = 7
 
