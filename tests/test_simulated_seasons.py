@@ -10,9 +10,12 @@ import pytest
 import torch
 from scipy.stats import kstest, norm
 
+from physfuse.inference.likelihood import Stream
+from physfuse.inference.operators import OpticalOperator, RadarOperator
 from physfuse.inference.state import STATE_TABLE, Fixed
 from physfuse.models import load_season, shipped_encoders
-from physfuse.radiative.spectral import LAND_BANDS
+from physfuse.models.season_tokens import stream_tokens
+from physfuse.radiative.spectral import LAND_BANDS, band_quadrature
 from physfuse.season_training import (
     new_season_net,
     random_days,
@@ -20,13 +23,16 @@ from physfuse.season_training import (
     season_observations,
     season_scores,
 )
+from physfuse.simulated_pairs import POLARIZATIONS
 from physfuse.simulated_seasons import (
     DAYS,
     MOST_OPTICAL,
     MOST_RADAR,
+    Seasons,
     SeasonSource,
     season_source,
 )
+from physfuse.streams import optical_gain, radar_gain
 
 NAMES = [row.name for row in STATE_TABLE if not isinstance(row.dynamics, Fixed)]
 
@@ -130,6 +136,48 @@ def test_tokens_put_every_channel_in_its_place(of: SeasonSource):
     assert found.context.isfinite().all()
     narrowing = found.context[..., len(NAMES) : 2 * len(NAMES)]
     assert ((narrowing >= 0) & (narrowing <= 1 + 1e-5)).all()
+
+
+@pytest.mark.parametrize("sensor", ["optical", "radar"])
+def test_streams_are_told_as_in_training(of: SeasonSource, sensor: str):
+    """The same acquisitions as a stream of the inference: the same tokens."""
+    encoders = shipped_encoders()
+    seen = of.draw(5, gen(12)).sights[sensor]
+    if sensor == "optical":
+        # Of one platform, as a stream is.
+        seen = seen._replace(valid=seen.valid & (seen.context[..., 3:] < 0))
+        view = torch.arcsin(seen.context[..., 1] / 4)
+        side = torch.where(view > 0, seen.context[..., 2] / seen.context[..., 1], 1.0)
+        angles = [seen.context[..., 0].arccos(), view, side.clamp(-1, 1).arccos()]
+        quadrature = band_quadrature("Sentinel-2A", LAND_BANDS, dtype=torch.float32)
+        operator = OpticalOperator(quadrature, *(a.rad2deg().flatten() for a in angles))
+        gain = optical_gain
+    else:
+        operator = RadarOperator(POLARIZATIONS, (38 + 10 * seen.context[..., 0]).flatten())
+        gain = radar_gain
+    shape = seen.day.shape
+    stream = Stream(
+        sensor=sensor,
+        operator=operator,
+        observed=seen.observed.double(),
+        valid=seen.valid,
+        knot=seen.day.long(),
+        geometry=torch.arange(seen.day.numel()).reshape(shape),
+        columns=torch.zeros(*shape, 0, dtype=torch.long),
+        misfit=torch.full(seen.observed.shape[-1:], -1),
+        offset=torch.full(seen.observed.shape, -1),
+        clear=seen.clear.double(),
+        noise=seen.sd.double(),
+        spread=lambda _, noise: noise,
+        gain=gain,
+    )
+    found = stream_tokens(stream, encoders, NAMES, torch.arange(DAYS, dtype=torch.float64))
+    wanted = season_observations(Seasons({sensor: seen}, torch.zeros(5, 1, 1)), encoders, NAMES)
+    used = seen.valid.any(-1)
+    assert torch.equal(found.valid, wanted.valid)
+    assert torch.equal(found.day[used].float(), wanted.day[used])
+    torch.testing.assert_close(found.observed, wanted.observed, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(found.context[used], wanted.context[used], rtol=1e-3, atol=1e-3)
 
 
 def test_an_untrained_network_loses_to_the_shipped_one(of: SeasonSource):
