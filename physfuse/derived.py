@@ -19,7 +19,7 @@ from torch import Tensor
 
 from physfuse.inference.moments import Summary, sigma_points, summarise, transformed_moments
 from physfuse.inference.operators import CANOPY_WATER, SOIL_INPUTS
-from physfuse.inference.posterior import Posterior
+from physfuse.inference.posterior import StatePosterior
 from physfuse.inference.transforms import Log, Logit
 from physfuse.radiative.directions import canopy_geometry
 from physfuse.radiative.leaf_angle import campbell
@@ -75,7 +75,7 @@ PRODUCTS: dict[str, Product] = {
 LIGHT_VARIABLES = ("fapar", "fapar_white", "fcover", "albedo")
 
 
-def physical(posterior: Posterior, names: Sequence[str], points: Tensor) -> Values:
+def physical(posterior: StatePosterior, names: Sequence[str], points: Tensor) -> Values:
     """Physical values of points in the unconstrained space, by name."""
     rows = [posterior.row(name) for name in names]
     return {
@@ -85,7 +85,7 @@ def physical(posterior: Posterior, names: Sequence[str], points: Tensor) -> Valu
 
 
 def product_summary(
-    posterior: Posterior,
+    posterior: StatePosterior,
     name: str,
     mean: Float[Tensor, "days pixels q"],
     covariance: Float[Tensor, "days pixels q q"],
@@ -94,7 +94,7 @@ def product_summary(
 
     Parameters
     ----------
-    posterior : Posterior
+    posterior : StatePosterior
     name : {"ccc", "cwc", "vwc"}
     mean, covariance : Tensor
         Joint posterior of the product's inputs, unconstrained.
@@ -264,7 +264,7 @@ _GROUPS = {
 
 
 def light_moments(
-    posterior: Posterior,
+    posterior: StatePosterior,
     light: CanopyLight,
     wanted: Sequence[str],
     day: Float[Tensor, " days"],
@@ -275,7 +275,7 @@ def light_moments(
 
     Parameters
     ----------
-    posterior : Posterior
+    posterior : StatePosterior
     light : CanopyLight
     wanted : sequence of str
         Of :data:`LIGHT_VARIABLES`.
@@ -320,7 +320,7 @@ def _interpolated(day: Tensor, known: Tensor, values: Tensor) -> Tensor:
 
 
 def _sigma_moments(
-    posterior: Posterior, light: CanopyLight, band: str, day: Tensor, sun: Tensor
+    posterior: StatePosterior, light: CanopyLight, band: str, day: Tensor, sun: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Mean and log-variance of the logits by sigma points, (F, D, P)."""
     inputs = _GROUPS[band].inputs
@@ -341,7 +341,7 @@ def _sigma_moments(
 
 
 def _guide_moments(
-    posterior: Posterior, light: CanopyLight, band: str, day: Tensor, sun: Tensor
+    posterior: StatePosterior, light: CanopyLight, band: str, day: Tensor, sun: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Mean and log-variance of the logits if only the drivers were uncertain, (F, D, P).
 
@@ -374,7 +374,7 @@ def _zeniths(band: str, sun: Tensor) -> tuple[Tensor, ...]:
     return tuple(zenith.split(CHUNK_DAYS))
 
 
-def _at_mean(posterior: Posterior, band: str, known: Sequence[str], day: Tensor) -> Values:
+def _at_mean(posterior: StatePosterior, band: str, known: Sequence[str], day: Tensor) -> Values:
     """Values at the posterior mean of what the canopy model needs besides the known, (D, P, 1)."""
     needed = _GROUPS[band].inputs if band == "gap" else _CANOPY_INPUTS
     rest = [name for name in needed if name not in known]

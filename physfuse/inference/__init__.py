@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from .gauss_newton import Options, Problem, Solution, State, Status, iterate
 from .operators import OpticalOperator, RadarOperator
-from .posterior import Posterior, posterior, sensor_shares
+from .posterior import Posterior, StatePosterior, posterior, sensor_shares
 from .smoother import BorderedSystem, Factorisation, Marginals, factorise, marginals
 from .state import STATE_TABLE, Constant, Fixed, StateLayout, Variable, Varying, state_table
 
@@ -27,6 +27,7 @@ __all__ = [
     "Solution",
     "State",
     "StateLayout",
+    "StatePosterior",
     "Status",
     "Variable",
     "Varying",

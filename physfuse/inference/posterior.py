@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -28,6 +30,66 @@ from .state import STATE_TABLE, StateLayout, Variable
 _SHARE_STEP = 1e-4
 ShiftModel = Callable[[Tensor], Tensor]
 CHUNK_DAYS = 32  # days whose full blocks are in memory at once
+
+
+@runtime_checkable
+class StatePosterior(Protocol):
+    """What derived variables, outputs and predictions ask of a posterior, however it came about.
+
+    Attributes
+    ----------
+    layout : StateLayout
+    knot_day : Tensor, shape (K,)
+        Rising. [day]
+    season_start : Tensor, shape (S,)
+        First day of every season. [day]
+    table : tuple of Variable
+        Rows of which those that are not inferred keep their prior.
+    """
+
+    @property
+    def layout(self) -> StateLayout:
+        """State of the run."""
+
+    @property
+    def knot_day(self) -> Float[Tensor, " knots"]:
+        """Days of the knots."""
+
+    @property
+    def season_start(self) -> Float[Tensor, " seasons"]:
+        """First day of every season."""
+
+    @property
+    def table(self) -> tuple[Variable, ...]:
+        """All rows."""
+
+    @property
+    def n_pixels(self) -> int:
+        """Number P of pixels."""
+
+    def season(self, day: Float[Tensor, " days"]) -> Int[Tensor, " days"]:
+        """Season of each day."""
+
+    def row(self, name: str) -> Variable:
+        """Row of a variable."""
+
+    def with_rows(self, rows: Sequence[Variable]) -> StatePosterior:
+        """The same, with rows more that keep their prior."""
+
+    def joint(
+        self, names: Sequence[str], day: Float[Tensor, " days"], *, widened: bool = True
+    ) -> tuple[Float[Tensor, "days pixels q"], Float[Tensor, "days pixels q q"]]:
+        """Joint posterior of some variables on some days, in the unconstrained space."""
+
+    def marginal(
+        self, names: Sequence[str], day: Float[Tensor, " days"], *, widened: bool = True
+    ) -> tuple[Float[Tensor, "days pixels q"], Float[Tensor, "days pixels q"]]:
+        """Mean and variance of some variables on some days, in the unconstrained space."""
+
+    def mean(
+        self, names: Sequence[str], day: Float[Tensor, " days"]
+    ) -> dict[str, Float[Tensor, "days pixels"]]:
+        """Posterior mean of some variables on some days, in the unconstrained space."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +126,25 @@ class Posterior:
     table: tuple[Variable, ...] = STATE_TABLE
     at_optimum: bool = True
     shift: ShiftModel | None = None
+
+    @property
+    def n_pixels(self) -> int:
+        """Number P of pixels."""
+        return self.c_mean.shape[0]
+
+    def with_rows(self, rows: Sequence[Variable]) -> Posterior:
+        """The same, with rows more that keep their prior.
+
+        Parameters
+        ----------
+        rows : sequence of Variable
+            Of names that the state does not have.
+
+        Returns
+        -------
+        Posterior
+        """
+        return dataclasses.replace(self, table=(*self.table, *rows))
 
     def season(self, day: Float[Tensor, " days"]) -> Int[Tensor, " days"]:
         """Season of each day."""

@@ -22,33 +22,42 @@ from .network import cosines, perceptron
 from .noise import NoiseNet
 from .prior import PriorNet, PriorShift, season_harmonics
 from .residual import ResidualNet, degrees_of_freedom, explained_projector
-from .season import SeasonNet, SeasonPosterior, season_log_density
+from .season import Memory, SeasonNet, SeasonPosterior, season_log_density
+from .season_card import SeasonCard, TrainedSeason, load_season, save_season
+from .season_posterior import NetPosterior, season_solution
 
 __all__ = [
     "Card",
     "Encoder",
     "Factor",
+    "Memory",
+    "NetPosterior",
     "NoiseNet",
     "PriorNet",
     "PriorShift",
     "ResidualNet",
+    "SeasonCard",
     "SeasonNet",
     "SeasonPosterior",
     "Trained",
+    "TrainedSeason",
     "cosines",
     "degrees_of_freedom",
     "encoder_factors",
     "encoder_start",
     "explained_projector",
     "learned_posterior",
+    "load_season",
     "load_trained",
     "log_posterior",
     "perceptron",
     "posterior_moments",
     "refuse_repeats",
+    "save_season",
     "save_trained",
     "season_harmonics",
     "season_log_density",
+    "season_solution",
     "shipped_encoders",
     "whitened",
 ]

@@ -9,12 +9,12 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError
@@ -206,16 +206,29 @@ def save_trained(module: nn.Module, card: Card, folder: Path) -> Card:
     Card
         As written.
     """
-    data = save({k: v.detach().contiguous() for k, v in module.state_dict().items()})
-    weights = f"{card.name}.safetensors"
-    digest = hashlib.sha256(data).hexdigest()
-    card = dataclasses.replace(card, weights=weights, sha256=digest)
-    for name in ("cards", "weights"):
-        (folder / name).mkdir(parents=True, exist_ok=True)
-    (folder / "weights" / weights).write_bytes(data)
-    text = json.dumps(dataclasses.asdict(card), indent=1, ensure_ascii=False)
-    (folder / "cards" / f"{card.name}.json").write_text(text + "\n", encoding="utf-8")
+    digest = write_weights(module, card.name, folder)
+    card = dataclasses.replace(card, weights=_weights_name(card.name), sha256=digest)
+    write_card(dataclasses.asdict(card), folder)
     return card
+
+
+def write_weights(module: nn.Module, name: str, folder: Path) -> str:
+    """Write ``weights/<name>.safetensors`` and return its SHA-256."""
+    data = save({k: v.detach().contiguous() for k, v in module.state_dict().items()})
+    (folder / "weights").mkdir(parents=True, exist_ok=True)
+    (folder / "weights" / _weights_name(name)).write_bytes(data)
+    return hashlib.sha256(data).hexdigest()
+
+
+def write_card(fields: dict[str, Any], folder: Path) -> None:
+    """Write ``cards/<name>.json``."""
+    (folder / "cards").mkdir(parents=True, exist_ok=True)
+    text = json.dumps(fields, indent=1, ensure_ascii=False)
+    (folder / "cards" / f"{fields['name']}.json").write_text(text + "\n", encoding="utf-8")
+
+
+def _weights_name(name: str) -> str:
+    return f"{name}.safetensors"
 
 
 def load_trained(which: str | Path) -> Trained:
@@ -252,39 +265,39 @@ def shipped_card(name: str) -> Path:
 
 
 def _load(path: Path) -> Trained:
-    card = read_card(path, "encoder")
+    card = read_card(path, card_of)
     encoder = build_encoder(card)
-    set_weights(encoder, card, path)
-    return Trained(encoder.eval().requires_grad_(False), card)
+    fill(encoder, path, card.weights, card.sha256, card.command)
+    return Trained(encoder, card)
 
 
-def set_weights(module: nn.Module, card: Card, path: Path) -> None:
-    """Give a module the weights of a card, everything checked.
+def fill(module: nn.Module, path: Path, weights: str, sha256: str, command: str) -> None:
+    """Set a module's weights to those of a card, in evaluation mode and without gradients.
 
     Parameters
     ----------
     module : torch.nn.Module
-        Of the card's architecture.
-    card : Card
     path : Path
-        Of the card: the weights lie in its folder or in ``../weights``.
+        Of the card.
+    weights, sha256, command : str
+        What the card says.
 
     Raises
     ------
     CheckpointError
         Weights that are missing, were changed, do not fit or are not finite.
     """
-    places = (path.parent / card.weights, path.parent.parent / "weights" / card.weights)
+    places = (path.parent / weights, path.parent.parent / "weights" / weights)
     found = next((place for place in places if place.is_file()), None)
     if found is None:
         raise CheckpointError(f"the weights of {path} are missing: looked for {places[1]}")
     data = found.read_bytes()
     digest = hashlib.sha256(data).hexdigest()
-    if digest != card.sha256:
+    if digest != sha256:
         raise CheckpointError(
             f"{found} is not what its card {path.name} describes: SHA-256 {digest[:12]}..., the "
-            f"card says {card.sha256[:12]}...; install the package again, or reproduce the "
-            f"weights with: {card.command}"
+            f"card says {sha256[:12]}...; install the package again, or reproduce the "
+            f"weights with: {command}"
         )
     try:
         module.load_state_dict(load(data))
@@ -292,20 +305,55 @@ def set_weights(module: nn.Module, card: Card, path: Path) -> None:
         raise CheckpointError(f"{found} does not fit the card {path}: {error}") from error
     if not all(bool(t.isfinite().all()) for t in module.state_dict().values()):
         raise CheckpointError(f"{found} holds values that are not finite")
+    module.eval().requires_grad_(False)
 
 
-def read_card(path: Path, kind: str) -> Card:
-    """Card of a file, its fields checked.
+def card_of(fields: dict[str, Any], kind: str = "encoder") -> Card:
+    """Card of the fields of a JSON file.
 
     Parameters
     ----------
-    path : Path
+    fields : dict
     kind : str
         What it must be a card of.
 
     Raises
     ------
     CheckpointError
+        It is a card of something else.
+    """
+    came = fields.get("kind", "encoder")
+    if came != kind:
+        raise CheckpointError(
+            f"the card {fields.get('name')!r} is one of kind {came!r}, wanted is {kind!r}"
+        )
+    kept = dict(fields)
+    for name in ("platforms", "channels", "limits"):
+        kept[name] = tuple(kept[name])
+    kept["variables"] = tuple(Seen(**v) for v in kept["variables"])
+    return Card(**kept)
+
+
+CardKind = TypeVar("CardKind")
+
+
+def read_card(path: Path, kind: Callable[[dict[str, Any]], CardKind]) -> CardKind:
+    """Card of a file.
+
+    Parameters
+    ----------
+    path : Path
+    kind : callable
+        Makes the card of the file's fields.
+
+    Returns
+    -------
+    Card or SeasonCard
+
+    Raises
+    ------
+    CheckpointError
+        A file that is missing or is not such a card, or is one of another format.
     """
     try:
         kept = json.loads(path.read_text(encoding="utf-8"))
@@ -314,14 +362,9 @@ def read_card(path: Path, kind: str) -> Card:
             raise CheckpointError(
                 f"the card {path} has format {version!r}, this version reads {FORMAT}"
             )
-        for name in ("platforms", "channels", "limits"):
-            kept[name] = tuple(kept[name])
-        kept["variables"] = tuple(Seen(**v) for v in kept["variables"])
-        card = Card(**kept)
-        if Path(card.weights).name != card.weights:
+        card = kind(kept)
+        if Path(kept["weights"]).name != kept["weights"]:
             raise CheckpointError(f"the card {path} names weights outside of its folder")
-        if card.kind != kind:
-            raise CheckpointError(f"{path} is the card of a {card.kind}, wanted is a {kind}")
     except CheckpointError:
         raise
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 import os
@@ -14,7 +15,7 @@ from safetensors.torch import save
 from physfuse.inference.state import STATE_TABLE
 from physfuse.radiative.errors import CheckpointError
 
-from .card import Card, read_card, seen, set_weights
+from .card import Card, card_of, fill, read_card, seen
 from .context import OPTICAL_PLATFORMS
 from .hybrid import POLARIZATIONS, Hybrid, untrained
 
@@ -126,7 +127,7 @@ def load_hybrid(path: Path) -> tuple[Hybrid, Card]:
         A card that cannot be read, or weights that are missing, were changed or do not fit; a
         state table with other transforms or priors than in training.
     """
-    card = read_card(path, KIND)
+    card = read_card(path, functools.partial(card_of, kind=KIND))
     try:
         hybrid = untrained(**card.architecture)
     except (TypeError, ValueError, RuntimeError) as error:
@@ -138,5 +139,5 @@ def load_hybrid(path: Path) -> tuple[Hybrid, Card]:
                 f"model {card.name!r} was fitted with another prior or transform of "
                 f"{variable.name!r} than this version's state table has: fit it again"
             )
-    set_weights(hybrid, card, path)
-    return hybrid.eval().requires_grad_(False), card
+    fill(hybrid, path, card.weights, card.sha256, card.command)
+    return hybrid, card

@@ -221,7 +221,7 @@ def test_weights_that_were_changed_are_refused(stored: Path):
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("kind", "encoder", "card of a encoder"),
+        ("kind", "encoder", "one of kind 'encoder'"),
         ("format", 99, "format 99"),
         ("architecture", {"colour": 3}, "cannot be built"),
     ],

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from physfuse.models import SeasonNet, season_log_density
+from physfuse.models.season import REACH
 
 C, F, V, D = 4, 2, 3, 5
 
@@ -90,3 +91,36 @@ def test_it_learns_to_read_a_state_that_its_observations_show():
         optimiser.step()
     # The prior alone has an entropy of 1.42 nat, the exact posterior -0.89.
     assert loss.item() < 0.0
+
+
+def test_a_pixel_does_not_depend_on_its_neighbours():
+    observed, valid, context, day, asked = draw((3,), 6)
+    every = make()(observed, valid, context, day, asked)
+    alone = make()(observed[1:2], valid[1:2], context[1:2], day[1:2], asked)
+    torch.testing.assert_close(every.mean[1:2], alone.mean)
+    torch.testing.assert_close(every.covariance[1:2], alone.covariance)
+
+
+def test_only_distances_in_time_count():
+    observed, valid, context, day, asked = draw((2,), 6)
+    one = make()(observed, valid, context, day, asked)
+    two = make()(observed, valid, context, day + 18_000, asked + 18_000)
+    torch.testing.assert_close(one.mean, two.mean)
+    torch.testing.assert_close(one.covariance, two.covariance)
+
+
+def test_beyond_its_reach_it_is_the_prior():
+    observed, valid, context, day, _ = draw((2,), 6)
+    asked = torch.tensor([float(day.max()) + REACH + 1], dtype=torch.float64)
+    found = make()(observed, valid, context, day, asked)
+    assert (found.mean == 0).all()
+    assert torch.equal(found.covariance, torch.eye(V, dtype=torch.float64).expand(2, 1, V, V))
+
+
+def test_days_of_each_season_can_be_asked_about():
+    observed, valid, context, day, asked = draw((2,), 6)
+    whole = make()(observed, valid, context, day, asked)
+    own = torch.stack([asked[[0, 3]], asked[[4, 1]]])
+    some = make()(observed, valid, context, day, own)
+    torch.testing.assert_close(some.mean[0], whole.mean[0, [0, 3]])
+    torch.testing.assert_close(some.covariance[1], whole.covariance[1, [4, 1]])
