@@ -8,22 +8,25 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import torch
+from torch import Tensor
 
 from physfuse.calibration import Calibration, calibration_of
 from physfuse.inference.gauss_newton import Problem
-from physfuse.inference.posterior import Posterior, shares_by_difference
+from physfuse.inference.posterior import Posterior, StatePosterior, shares_by_difference
 from physfuse.inference.state import Variable
 from physfuse.models.assembly import learned_posterior, shipped_encoders
 from physfuse.models.card import Card, Trained, shipped_card
 from physfuse.models.hybrid import Hybrid
 from physfuse.models.hybrid_card import CARD, load_hybrid
+from physfuse.models.season_card import SeasonCard, TrainedSeason, load_season
+from physfuse.models.season_posterior import season_solution
 from physfuse.radiative.errors import DomainError, unknown_name
 from physfuse.run import Run, Solved
 
-MODELS: Final = ("physics", "physics-calibrated", "learned-sim", "hybrid")
+MODELS: Final = ("physics", "physics-calibrated", "learned-sim", "learned", "hybrid")
 FITTED_MODELS: Final = ("physics-calibrated",)
 """Which, without a calibration, look at more than the pixel they retrieve."""
 
@@ -36,7 +39,7 @@ class Branch:
     ----------
     name : str
         Of the arm, or the path of a fitted model.
-    cards : tuple of Card
+    cards : tuple of Card or SeasonCard
         Of everything learned in it.
     hybrid : Hybrid, optional
     infer : callable, optional
@@ -44,7 +47,7 @@ class Branch:
     """
 
     name: str
-    cards: tuple[Card, ...] = ()
+    cards: tuple[Card | SeasonCard, ...] = ()
     hybrid: Hybrid | None = None
     infer: Callable[[Run, Problem], Solved] | None = None
 
@@ -56,8 +59,7 @@ class Branch:
     @property
     def takes_calibration(self) -> bool:
         """Whether a calibration may be given."""
-        own = any(card.calibration is not None for card in self.cards)
-        return self.calibrates or (self.hybrid is not None and not own)
+        return self.calibrates or (self.hybrid is not None and not self._calibrations())
 
     def without_residual(self) -> Branch:
         """The same with the residual switched off.
@@ -73,8 +75,12 @@ class Branch:
 
     def own_calibration(self, table: Sequence[Variable]) -> Calibration | None:
         """The calibration that a fitted model brings with it."""
-        found = [c.calibration for c in self.cards if c.calibration is not None]
+        found = self._calibrations()
         return calibration_of(found[0], table=table, source=self.name) if found else None
+
+    def _calibrations(self) -> list[dict[str, Any]]:
+        own = [card.calibration for card in self.cards if isinstance(card, Card)]
+        return [one for one in own if one is not None]
 
     def attributes(self) -> dict[str, str]:
         """What the output says of it."""
@@ -115,6 +121,9 @@ def open_branch(model: str | Path | Branch) -> Branch:
         encoders = shipped_encoders()
         cards = tuple(one.card for one in encoders.values())
         return Branch(name, cards, infer=functools.partial(_encoded, encoders))
+    if name == "learned":
+        season = load_season()
+        return Branch(name, (season.card,), infer=functools.partial(_seen_whole, season))
     if name == "hybrid":
         hybrid, card = load_hybrid(shipped_card(name))
         return Branch(name, (card,), hybrid)
@@ -155,3 +164,44 @@ def _encoded(encoders: Mapping[str, Trained], run: Run, problem: Problem) -> Sol
     full = scaled()
     share = functools.partial(shares_by_difference, problem, full, scaled)
     return Solved(problem, full, None, share)
+
+
+def _seen_whole(season: TrainedSeason, run: Run, problem: Problem) -> Solved:
+    """The arm ``learned``."""
+    knot_day = torch.from_numpy(run.knot_days).to(torch.float64)
+
+    def found(*silent: str) -> StatePosterior:
+        streams = tuple(
+            s._replace(valid=torch.zeros_like(s.valid)) if s.sensor in silent else s
+            for s in problem.streams
+        )
+        rest = dataclasses.replace(problem, streams=streams)
+        return season_solution(rest, knot_day, run.plan.season_start, season, run.plan.table)
+
+    full = found()
+    return Solved(problem, full, None, functools.partial(_left_out_shares, problem, full, found))
+
+
+def _left_out_shares(
+    problem: Problem,
+    full: StatePosterior,
+    found: Callable[..., StatePosterior],
+    day: Tensor,
+) -> dict[str, Tensor]:
+    """Shares of a posterior without factors: the prior's is what is left of its variance.
+
+    The rest goes to the sensors by how much wider the LAI is when each is left out.
+    """
+    variance = full.marginal(["lai"], day)[1][..., 0]
+    prior = (variance / full.row("lai").prior_sd ** 2).clamp(max=1)
+    lost = {}
+    for sensor in ("optical", "radar"):
+        if any(s.sensor == sensor for s in problem.streams):
+            without = found(sensor).marginal(["lai"], day)[1][..., 0]
+            lost[sensor] = (without - variance).clamp(min=0)
+        else:
+            lost[sensor] = torch.zeros_like(variance)
+    total = lost["optical"] + lost["radar"]
+    half = torch.full_like(total, 0.5)
+    first = torch.where(total > 0, lost["optical"] / total.clamp(min=1e-300), half)
+    return {"optical": (1 - prior) * first, "radar": (1 - prior) * (1 - first), "prior": prior}

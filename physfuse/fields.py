@@ -21,7 +21,7 @@ from physfuse.derived import (
     solar_zenith,
 )
 from physfuse.inference.moments import Summary, summarise
-from physfuse.inference.posterior import Posterior
+from physfuse.inference.posterior import StatePosterior
 from physfuse.radiative.errors import PhysfuseWarning
 from physfuse.run import Run, Solved, observed_on
 from physfuse.variables import SPREADS, QualityFlag
@@ -103,7 +103,7 @@ class FieldMaker:
         return out
 
     def _daily(
-        self, posterior: Posterior, day: Tensor, light: Mapping[str, LightMoments]
+        self, posterior: StatePosterior, day: Tensor, light: Mapping[str, LightMoments]
     ) -> dict[str, Summary]:
         """Summaries of everything that varies, on some days."""
         daily = [name for name in self.names if name not in self.static]
@@ -125,7 +125,7 @@ class FieldMaker:
             out[name] = product_summary(posterior, name, mean[..., at], part)
         return out
 
-    def _static(self, posterior: Posterior, day: Tensor, out: dict[str, np.ndarray]) -> None:
+    def _static(self, posterior: StatePosterior, day: Tensor, out: dict[str, np.ndarray]) -> None:
         """Fill the fields that do not vary by day."""
         for name, summary in _state_summaries(posterior, list(self.static), day).items():
             for field, values in _named(name, summary):
@@ -175,7 +175,9 @@ def _put(out: dict[str, np.ndarray], name: str, rows: slice, summary: Summary) -
         out[field][rows] = values.numpy()
 
 
-def _state_summaries(posterior: Posterior, names: Sequence[str], day: Tensor) -> dict[str, Summary]:
+def _state_summaries(
+    posterior: StatePosterior, names: Sequence[str], day: Tensor
+) -> dict[str, Summary]:
     """Posterior of state variables on some days."""
     if not names:
         return {}

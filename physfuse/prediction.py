@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -25,7 +24,7 @@ from physfuse.cube import (
 )
 from physfuse.inference.likelihood import STUDENT_NU, SpreadModel
 from physfuse.inference.operators import Operator, OpticalOperator, RadarOperator
-from physfuse.inference.posterior import Posterior
+from physfuse.inference.posterior import StatePosterior
 from physfuse.inference.sampling import draw_student
 from physfuse.inference.state import Variable, optical_misfit, orbit_offset, radar_misfit
 from physfuse.models.hybrid import Hybrid
@@ -133,9 +132,7 @@ class Predictor:
         self, geometry: OpticalGeometry | RadarGeometry, solved: Solved
     ) -> dict[str, np.ndarray]:
         """Predictions of a batch of pixels, (T, C, P) by field; no file is touched."""
-        posterior = dataclasses.replace(
-            solved.posterior, table=(*solved.posterior.table, *self.rows)
-        )
+        posterior = solved.posterior.with_rows(self.rows)
         generator = torch.Generator().manual_seed(self.seed)
         with torch.no_grad():
             if isinstance(self.target, OpticalCube) and isinstance(geometry, OpticalGeometry):
@@ -172,7 +169,7 @@ def _unseen_rows(run: Run, target: OpticalCube | RadarCube) -> list[Variable]:
 
 
 def _channels(
-    posterior: Posterior,
+    posterior: StatePosterior,
     operator: Operator,
     added: Sequence[tuple[str, ...]],
     gain: Callable[[Tensor], Tensor],
@@ -262,14 +259,14 @@ def _stack(parts: list[dict[str, Tensor]]) -> dict[str, np.ndarray]:
 def _predict_optical(
     run: Run,
     cube: OpticalCube,
-    posterior: Posterior,
+    posterior: StatePosterior,
     known: Residuals,
     geometry: OpticalGeometry,
     generator: torch.Generator,
 ) -> dict[str, np.ndarray]:
     angles = (geometry.solar_zenith, geometry.sensor_zenith, geometry.relative_azimuth)
     misfits = tuple(f"misfit_{band}" for band in cube.band_labels)
-    n_pixels = posterior.c_mean.shape[0]
+    n_pixels = posterior.n_pixels
     parts = []
     for t, day in enumerate(cube.day.tolist()):
         tts, tto, psi = (
@@ -302,11 +299,11 @@ def _predict_optical(
 def _predict_radar(
     run: Run,
     cube: RadarCube,
-    posterior: Posterior,
+    posterior: StatePosterior,
     geometry: RadarGeometry,
     generator: torch.Generator,
 ) -> dict[str, np.ndarray]:
-    n_pixels = posterior.c_mean.shape[0]
+    n_pixels = posterior.n_pixels
     looks = geometry.looks
     parts = []
     for t, day in enumerate(cube.day.tolist()):

@@ -30,6 +30,7 @@ from physfuse.inference.likelihood import Stream
 from physfuse.inference.posterior import (
     Posterior,
     ShiftModel,
+    StatePosterior,
     posterior,
     season_starts,
     sensor_shares,
@@ -113,7 +114,7 @@ class Solved:
     """
 
     problem: Problem
-    posterior: Posterior
+    posterior: StatePosterior
     solution: Solution | None
     share: Callable[[Tensor], dict[str, Tensor]] | None = None
 
@@ -135,7 +136,7 @@ class Solved:
 
     def shares(self, day: Tensor) -> dict[str, Tensor]:
         """Share of each sensor and of the prior in the LAI, each (D, P); see `sensor_shares`."""
-        if self.solution is not None:
+        if self.solution is not None and isinstance(self.posterior, Posterior):
             return sensor_shares(self.problem, self.solution, self.posterior, day)
         if self.share is None:
             raise RuntimeError("an arm without an optimum must state its shares")

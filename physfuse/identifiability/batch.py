@@ -15,7 +15,7 @@ from physfuse.calibration import NORMAL_95, Calibration
 from physfuse.inference.calibrate import correlated
 from physfuse.inference.gauss_newton import Problem, evaluate
 from physfuse.inference.likelihood import Stream
-from physfuse.inference.posterior import Posterior, posterior
+from physfuse.inference.posterior import Posterior, StatePosterior, posterior
 from physfuse.inference.state import StateLayout
 from physfuse.radiative.errors import DomainError
 from physfuse.run import Solved
@@ -223,7 +223,7 @@ def _names(layout: StateLayout) -> list[str]:
 
 def _degrees(solved: Solved) -> tuple[Degrees, ...]:
     full, problem, solution = solved.posterior, solved.problem, solved.solution
-    if solution is None:
+    if solution is None or not isinstance(full, Posterior):
         raise DomainError("the report is about an optimum, and this arm looks for none")
     names, day = _names(full.layout), full.knot_day
     present = [name for name in SENSORS if any(s.sensor == name for s in problem.streams)]
@@ -257,7 +257,7 @@ def _degrees(solved: Solved) -> tuple[Degrees, ...]:
     )
 
 
-def _shifts(full: Posterior, without: Posterior) -> tuple[Shift, ...]:
+def _shifts(full: StatePosterior, without: StatePosterior) -> tuple[Shift, ...]:
     names, day = _names(full.layout), full.knot_day
     mean, variance = full.marginal(names, day, widened=False)
     other, _ = without.marginal(names, day, widened=False)

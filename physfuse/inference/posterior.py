@@ -67,6 +67,14 @@ class StatePosterior(Protocol):
     def n_pixels(self) -> int:
         """Number P of pixels."""
 
+    @property
+    def x_mean(self) -> Float[Tensor, "knots pixels m"]:
+        """Means of the varying components at the knots, prior mean included."""
+
+    @property
+    def c_mean(self) -> Float[Tensor, "pixels n"]:
+        """Means of the constants, prior mean included."""
+
     def season(self, day: Float[Tensor, " days"]) -> Int[Tensor, " days"]:
         """Season of each day."""
 
