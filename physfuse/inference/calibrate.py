@@ -203,7 +203,7 @@ def fit(
             pull = search.pull(here, weight)
             free = search.free(here, pull)
             before = _length(pull, search.precision(here, weight), free)
-            converged = before < options.tolerance * len(pull)
+            converged = steps > 0 and before < options.tolerance * len(pull)
             if converged or steps == options.max_steps or radius < SHORTEST:
                 break
             step = _step(curvature, pull, free, radius)
@@ -213,12 +213,13 @@ def fit(
             pulled = search.pull(there, weight)
             curvature = _updated(curvature, step, pull - pulled)
             after = _length(pulled, search.precision(there, weight), search.free(there, pulled))
-            gone = float(pulled @ step) / float(pull @ step)
-            if after < before or gone > -0.5:
+            uphill = float(pull @ step)
+            left = float(pulled @ step) / uphill if uphill > 0 else 0.0
+            if after < before or left > -0.5:
                 here = there
-                radius = min(2 * radius, options.longest) if gone > 0 else radius
+                radius = min(2 * radius, options.longest) if left > 0 else radius
             else:  # too far: where the pull along the step vanishes if it is a straight line
-                radius = float(step.abs().max()) / (1 - gone)
+                radius = float(step.abs().max()) / (1 - left)
         if steps == options.max_steps or (converged and number >= ROUNDS[0]):
             break
         if number > 1 and here is began:  # nothing nearer is to be found

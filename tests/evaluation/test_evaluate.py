@@ -165,6 +165,7 @@ def test_a_baseline_that_cannot_be_had_is_left_out_with_its_reason(cubes, target
         ({"gaps": [-1.0]}, DomainError, "above 0, in days"),
         ({"gaps": [1.0], "sites": 0}, DomainError, "sites is 0"),
         ({"gaps": [1.0], "per_gap": 0}, DomainError, "per_gap is 0"),
+        ({"gaps": [1.0], "folds": 0}, DomainError, "folds is 0"),
         ({"gaps": [1.0], "clear": 1.0}, DomainError, "clear is 1"),
         ({"gaps": [1.0], "models": ["phisics"]}, UnknownNameError, "did you mean 'physics'"),
         ({"gaps": [1.0], "baselines": ["liner"]}, UnknownNameError, "did you mean 'linear'"),
