@@ -37,6 +37,7 @@ from physfuse import (
     retrieve,
 )
 from physfuse.evaluation.arms import NDVI_OF_BANDS, Arm, channels_of, model_prediction
+from physfuse.evaluation.fitting import Fitted as FittedForSites
 from physfuse.evaluation.points import open_points
 from physfuse.evaluation.withholding import Target, draw_targets, observed
 from physfuse.scores import SplitNormal, split_normal
@@ -213,12 +214,13 @@ def judged(job: Job) -> Outcome:
         fitting = Fitting(rest, setting.seed, Path(folder), setting.kept)
         for name in setting.models:
             fitted = ARMS[name](fitting)
-            options = dict(fitted.options)
             warned[name] = fitted.warned
-            arm = Arm(options.pop("model"))
+            ready = FittedForSites(tuple(points.sites), fitted.options, {})
             strength = setting.strength if fitted.knows_fault else 0.0
             with true_operators(setting.fault, strength):
-                found = model_prediction(points, targets, arm, seed=setting.seed, **options)
+                found = model_prediction(
+                    points, targets, Arm(name), seed=setting.seed, fits=[ready]
+                )
                 states[name] = _states(own, fitted.options)
             predictions[name] = SplitNormal(*(part[:, first:] for part in found))
         if "calibration" in vars(fitting):
