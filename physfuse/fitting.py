@@ -13,6 +13,7 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -40,14 +41,15 @@ from physfuse.models.hybrid_card import CARD, hybrid_card, save_hybrid
 from physfuse.radiative.errors import CubeError, DomainError, OutputExistsError
 from physfuse.run import Run, plan_run, solve, solve_state
 from physfuse.training import Progress, Schedule, train
+from physfuse.training_curve import training_curve
 from physfuse.withheld_loss import GAPS, Judged, Windows, draw_windows, withheld_loss
 from physfuse.workers import in_order
 
-STEPS = 120
+STEPS = 100
 BATCH = 16  # pixel-years of one step
 PART = 8  # of them solved at once
 HELD_OUT = 0.25  # of the sampled pixels
-LEARNING_RATE = 0.008
+LEARNING_RATE = 0.012
 SHIFT_RIDGE, STRETCH_RIDGE = 0.02, 0.01  # nat per squared prior sd, per squared log factor
 FIRST_MULTIPLIER, MULTIPLIER_RATE = 5.0, 0.1
 CONFIRMED = 2.0  # standard errors by which held-out pixels must gain
@@ -124,8 +126,10 @@ def fit(
     optical, radar : path, Dataset, sequence of these, or None
         As for :func:`physfuse.retrieve`; optical is required, for its dates are withheld.
     out : str or Path
-        Folder for card, weights, calibration, checkpoints and training curve; made where it is not
-        there. A fit that was broken off goes on from its checkpoint.
+        Folder for card and weights (the calibration stands in the card), checkpoints, the
+        identifiability report, and figures of it and of the training where matplotlib is
+        installed; made where it is not there. A fit that was broken off goes on from its
+        checkpoint.
     calibration : Calibration or path, optional
         From :func:`physfuse.calibrate`; made first where not given.
     calibrated : bool
@@ -244,6 +248,9 @@ def fit(
     hybrid = hybrid.eval().requires_grad_(False)
     report = report_on(run, problem.take(lesson.judges[:REPORTED]), hybrid, calibration)
     report.save(folder / "report.json", overwrite=True)
+    if find_spec("matplotlib") is not None:
+        report.figure(folder / "report.png", overwrite=True)
+        training_curve(progress, folder / "training.png")
     return FittedHybrid(folder, hybrid, card, progress, gain, error, kept, report)
 
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from physfuse.progress import progress_bar
 from physfuse.radiative.errors import CheckpointError, TrainingError
 
-WARM_UP = 100  # steps over which the learning rate rises
+WARM_UP = 100  # steps over which the learning rate rises, a tenth of all where these are few
 LARGEST_GRADIENT = 10.0  # norm above which a gradient is scaled down
 _LAST, _BEST, _STATE = "last.safetensors", "best.safetensors", "state.json"
 
@@ -44,7 +44,7 @@ class Schedule:
 
     def rate(self, step: int) -> float:
         """Learning rate of a step: a linear rise, then half a cosine."""
-        rise = min(1.0, (step + 1) / WARM_UP)
+        rise = min(1.0, (step + 1) / max(1, min(WARM_UP, self.steps // 10)))
         return self.learning_rate * rise * 0.5 * (1 + math.cos(math.pi * step / self.steps))
 
 
