@@ -43,7 +43,7 @@ from physfuse.simulated_pairs import (
 from physfuse.training import Progress, Schedule, train
 
 ROOT = Path(__file__).resolve().parents[1]
-HIDDEN = {"optical": (96, 96, 96), "radar": (64, 64)}
+HIDDEN = {"optical": (192, 192, 192), "radar": (32, 32)}
 STEPS = {"optical": 22_000, "radar": 12_000}
 BATCH = 1024
 GEOMETRIES = 4096
@@ -174,7 +174,7 @@ def describe(
         training={
             "data": (
                 "simulations only, every batch drawn anew: PROSAIL behind the bands of Sentinel-2A "
-                "and 2B, Student-t noise, persistent misfit, clouds"
+                "and 2B, Student-t noise, persistent misfit, cloud, haze and shadow"
                 if optical
                 else "simulations only, every batch drawn anew: water cloud over Baghdadi 2016 "
                 "soil, Student-t noise of speckle, misfit and orbit offset"

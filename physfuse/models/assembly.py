@@ -23,7 +23,8 @@ from .context import claimed, optical_context, radar_context
 from .factor import Factor, refuse_repeats
 
 CHUNK = 2048  # acquisitions per pass: what the network makes of them stays in the cache
-JUMP_PASSES = 2  # solves of a posterior after the first, with the jump weights of the last
+PASSES = 2  # solves of a posterior after the first, with the weights of the one before
+CONTRADICTION_NU = 4.0  # of the Student-t law of an acquisition's distance from the solution
 UNITS = {"optical": "1", "radar": "dB"}
 
 
@@ -201,10 +202,43 @@ def _check_transform(layout: StateLayout, name: str, transform: str, model: str)
         )
 
 
+def reweighted(
+    sides: FactorSides, x: Float[Tensor, "knots pixels m"], c: Float[Tensor, "pixels n"]
+) -> FactorSides:
+    """Factors of a stream, those weaker that contradict a solution.
+
+    An encoder that sees one acquisition cannot know that it is haze or shadow, or a reading in the
+    tail of its noise; all the others together can.
+
+    Parameters
+    ----------
+    sides : FactorSides
+        As the encoder gave them.
+    x, c : Tensor, shapes (K, P, m) and (P, n)
+        Solution.
+
+    Returns
+    -------
+    FactorSides
+        Each acquisition's information times min(1, (nu + C) / (nu + d^2)): d^2 is the squared
+        distance of the solution from the factor in its C channels, all of noise one, under a
+        multivariate Student-t law with nu = 4.
+    """
+    order = sides.order
+    count = torch.tensor(order.bounds).diff()
+    knot = torch.repeat_interleave(torch.arange(len(count)), count)
+    local = torch.cat([x[knot, order.pixel], c[order.pixel]], -1)
+    left = sides.plain[..., -1] - (sides.plain[..., :-1] @ local[..., None])[..., 0]
+    channels = (sides.plain != 0).any(-1).sum(-1)
+    contradiction = CONTRADICTION_NU + left.square().sum(-1)
+    weight = ((CONTRADICTION_NU + channels) / contradiction).clamp(max=1)
+    return sides._replace(weighted=sides.weighted * weight[:, None, None])
+
+
 def encoder_solution(
     problem: Problem,
     trained: Mapping[str, Trained] | None = None,
-    jump_passes: int = JUMP_PASSES,
+    passes: int = PASSES,
     scale: Mapping[str, float] | None = None,
 ) -> tuple[Factorisation, Tensor]:
     """Exact solve with the encoders' factors in place of linearised ones.
@@ -213,8 +247,9 @@ def encoder_solution(
     ----------
     problem, trained
         As in :func:`encoder_factors`.
-    jump_passes : int
-        Further solves, each with the jump weights of the one before; from 0.
+    passes : int
+        Further solves, each with the weights of jumps and of acquisitions of the one before;
+        from 0.
     scale : mapping of str to float, optional
         Factor on the information of a sensor.
 
@@ -235,9 +270,10 @@ def encoder_solution(
         shape = (problem.n_knots - 1, problem.n_pixels, len(steps.jumps))
         weights = torch.ones(shape, dtype=torch.float64)
         found = gaussian_solution(problem, factors, markov_prior(steps, weights))
-        for _ in range(jump_passes if len(steps.jumps) else 0):
+        for _ in range(passes):
             weights = jump_weights(steps, found.x)
-            found = gaussian_solution(problem, factors, markov_prior(steps, weights))
+            agreeing = tuple(reweighted(sides, found.x, found.c) for sides in factors)
+            found = gaussian_solution(problem, agreeing, markov_prior(steps, weights))
     return found, weights
 
 
