@@ -142,6 +142,7 @@ def describe(
     domain: dict[str, Any] = {"state": f"prior of the state table, its spread times {TEMPERATURE}"}
     if optical:
         domain |= {
+            "fixed": {"hspot": 0.1, "ant": 0.0},
             "solar_zenith_angle_degree": SUN_ZENITH,
             "sensor_zenith_angle_degree": VIEW_ZENITH,
             "relative_azimuth_angle_degree": AZIMUTH,
@@ -149,7 +150,11 @@ def describe(
             "clear": (0.05, 1.0),
         }
     else:
-        domain |= {"angle_of_incidence_degree": INCIDENCE, "equivalent_number_of_looks": LOOKS}
+        domain |= {
+            "fixed": {"bare_soil": "baghdadi_2016", "frequency_ghz": 5.405},
+            "angle_of_incidence_degree": INCIDENCE,
+            "equivalent_number_of_looks": LOOKS,
+        }
     return Card(
         name=f"{tests.sensor}-encoder",
         description=(

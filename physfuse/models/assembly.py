@@ -53,20 +53,31 @@ def encode(stream: Stream, trained: Trained, pair: Tensor) -> Factor:
     ------
     UnknownNameError, UnitError
         A stream of another sensor, platform or channels than the card's.
+    CheckpointError
+        An operator that holds something else fixed than those of training.
     DomainError
         An operator that does not state its directions.
     """
     operator, card = stream.operator, trained.card
     platform = None
     if isinstance(operator, OpticalOperator):
-        platform = operator.platform
-    elif not isinstance(operator, RadarOperator):
+        platform, held = operator.platform, ("hspot", "ant")
+    elif isinstance(operator, RadarOperator):
+        held = ("bare_soil", "frequency_ghz")
+    else:
         raise DomainError(
             f"the operator {type(operator).__name__} does not state its directions: encoders take "
             "streams of OpticalOperator and RadarOperator"
         )
     unit = UNITS.get(stream.sensor)
-    card.check(sensor=stream.sensor, platform=platform, channels=operator.channels, unit=unit)
+    fixed = {name: getattr(operator, name) for name in held}
+    card.check(
+        sensor=stream.sensor,
+        platform=platform,
+        channels=operator.channels,
+        unit=unit,
+        fixed=fixed,
+    )
     angles = operator.angles.to(torch.float32)
     if platform is not None:
         contexts = optical_context(angles, platform)
