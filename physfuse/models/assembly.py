@@ -22,8 +22,8 @@ from .card import Trained, load_trained
 from .context import claimed, optical_context, radar_context
 from .factor import Factor, refuse_repeats
 
-CHUNK = 2048  # acquisitions per pass: what the network makes of them stays in the cache
-PASSES = 2  # solves of a posterior after the first, with the weights of the one before
+CHUNK = 4096  # acquisitions per pass: what the network makes of them stays in the cache
+PASSES = 1  # solves of a posterior after the first, with the weights of the one before
 CONTRADICTION_NU = 4.0  # of the Student-t law of an acquisition's distance from the solution
 UNITS = {"optical": "1", "radar": "dB"}
 
