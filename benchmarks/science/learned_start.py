@@ -55,6 +55,7 @@ from physfuse.models.assembly import (
     learned_posterior,
     shipped_encoders,
 )
+from physfuse.radiative.radiometry import SENTINEL1_LOOKS
 from physfuse.run import (
     STEP_LIMIT,
     TRUSTING_ITERATIONS,
@@ -380,7 +381,7 @@ def variables(arm: Posterior, reference: Posterior) -> list[dict[str, Any]]:
 
 def own_prior_rows(n_pixels: int) -> list[dict[str, Any]]:
     """Coverage and error of both arms where nothing is misspecified, over knots and pixels."""
-    part = own_prior.Part(n_pixels, 30, 60, False, OWN_PRIOR_SEED)
+    part = own_prior.Part(n_pixels, 30, 60, False, OWN_PRIOR_SEED, SENTINEL1_LOOKS)
     run = own_prior.season(part)
     problem = build_problem(run, slice(0, n_pixels))
     generator = torch.Generator().manual_seed(part.seed)
