@@ -92,10 +92,11 @@ def encode(stream: Stream, trained: Trained, pair: Tensor) -> Factor:
     clear, geometry = stream.clear.flatten(), stream.geometry.flatten()
     parts = []
     for some in pair.split(CHUNK):
-        seen = valid[some]
-        y = torch.where(seen, observed[some], 0.0).to(torch.float32)
-        sd, gain = claimed(stream.sensor, stream.spread, stream.gain, y, noise[some].to(y))
-        context, q = contexts[geometry[some]], clear[some].to(y)
+        seen, y, more, at, q = (
+            t.index_select(0, some) for t in (valid, observed, noise, geometry, clear)
+        )
+        y, q, context = y.to(torch.float32), q.to(torch.float32), contexts.index_select(0, at)
+        sd, gain = claimed(stream.sensor, stream.spread, stream.gain, y, more.to(y))
         if same:
             parts.append(trained.encoder(y, sd, gain, seen, context, q))
             continue
@@ -334,8 +335,10 @@ def learned_posterior(
     -------
     Posterior
         Never widened: encoders are fitted to the mean and covariance of what an acquisition tells,
-        not to the curvature at one optimum, and their intervals hold what they say
-        (``benchmarks/science/learned_start.py``).
+        not to the curvature at one optimum, and under the own prior their intervals hold what they
+        say (``benchmarks/science/learned_start.py``, which also has what is left of it on the
+        twin). Acquisitions that contradict a first solution weigh less in the second, see
+        :func:`reweighted`.
     """
     found, weights = encoder_solution(problem, trained, scale=scale)
     layout = problem.layout
