@@ -75,6 +75,7 @@ CLOSE = 0.1  # posterior standard deviations
 DETERMINED = 0.1  # share of the prior variance below which a day of a variable is well known
 DISTANCES = (0.1, 0.25, 0.5, 1.0)  # of starts from the reference [posterior standard deviations]
 TWIN_SEED = 20
+DENSE = 4.0  # m2 m-2; above it reflectance hardly changes
 MARGINALS = ("lai", "cab", "soil_moisture")
 SHOWN = ("lai", "cab", "cw", "soil_moisture", "soil_brightness")
 
@@ -263,8 +264,10 @@ def twin_rows(n_fields: int) -> list[dict[str, Any]]:
         for model in ("physics", "learned-sim"):
             part = twin.Part(*pair, str(day[0]), str(day[-1]), model)
             arms[f"{model}{label}"] = twin.retrieved(part)
-    rows = twin.score_rows(arms, truth, {"all days": np.ones_like(truth["lai"], dtype=bool)})
-    keys = ("variable", "arm", "n", "rmse", "median_error", "bias", "crps", "coverage_90")
+    dense = truth["lai"] >= DENSE
+    periods = {"all days": np.ones_like(dense), f"LAI >= {DENSE:g}": dense}
+    rows = twin.score_rows(arms, truth, periods)
+    keys = ("variable", "period", "arm", "n", "rmse", "median_error", "bias", "crps", "coverage_90")
     return [{k: r.get(k) for k in (*keys, "coverage_50", "width_90")} for r in rows]
 
 
