@@ -135,10 +135,10 @@ def test_the_command_of_the_card_writes_weights_that_load(
     repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     script = repository / "scripts" / "train_encoder.py"
-    arguments = ["radar", "--steps", "40", "--out", str(tmp_path), "--quiet"]
+    arguments = ["radar", "--steps", "200", "--out", str(tmp_path), "--quiet"]
     monkeypatch.setattr(sys, "argv", [str(script), *arguments])
     runpy.run_path(str(script), run_name="__main__")
     card = load_trained(tmp_path / "cards" / "radar-encoder.json").card
-    assert card.command == "python scripts/train_encoder.py radar --steps 40"
-    assert card.training["steps"] == 40
+    assert card.command == "python scripts/train_encoder.py radar --steps 200"
+    assert card.training["steps"] == 200
     assert card.scores["all_channels_clear"]["gain_nat"] > 0
