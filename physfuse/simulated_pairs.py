@@ -40,6 +40,13 @@ LOOKS = (3.0, 150.0)
 EXTRA_SD = (0.001, 0.1)
 """Range of a further sd (representativeness, suspect values), in half of the pairs. [1]"""
 POLARIZATIONS = ("VV", "VH")
+NEARLY_CLEAR = 30.0
+"""Clear probabilities near one are the largest of so many uniform numbers."""
+CLOUD_COVER, CLOUD_BRIGHTNESS, SHADOW = (0.05, 1.0), (0.15, 0.9), (0.3, 0.9)
+"""Ranges of a cloud's or haze's cover and reflectance, and of what a shadow leaves. [1]"""
+CLOUD_SHORTWAVE, SHORTWAVE_NM, CLOUD_TILT = (0.25, 0.95), 1400.0, 0.15
+"""Reflectance of clouds at the longest band relative to the visible, where water and ice begin to
+absorb [nm], and about the sd of the logarithm of their colour from end to end."""
 
 
 class Pairs(NamedTuple):
@@ -123,16 +130,16 @@ class Source:
         valid = _subset(shape, generator) | complete
         student = draw_student(shape, generator).to(predicted.dtype)
         clear = torch.ones(n_pairs)
-        if self.sensor == "optical":
+        if isinstance(operator, OpticalOperator):
             extra = _log_uniform(shape, EXTRA_SD, generator) * _some(shape, 0.5, generator)
-            certain = _some((n_pairs,), 0.6, generator) | complete
-            doubtful = torch.rand(n_pairs, generator=generator).clamp(min=MIN_CLEAR)
-            clear = torch.where(certain, clear, doubtful)
+            clear = torch.where(
+                _some((n_pairs,), 0.4, generator) | complete, clear, _doubt(clear, generator)
+            )
             sd = optical_spread(predicted, extra)
             observed = predicted + optical_gain(predicted) * bias + sd * student
-            cloud = CLOUD_MEAN + CLOUD_SD * torch.randn(shape, generator=generator)
             cloudy = torch.rand(n_pairs, generator=generator) >= clear
-            observed = torch.where(cloudy[:, None], cloud, observed)
+            hidden = _hidden(observed, operator, generator)
+            observed = torch.where(cloudy[:, None], hidden, observed)
             sd, gain = claimed(self.sensor, optical_spread, optical_gain, observed, extra)
         else:
             looks = _log_uniform((n_pairs, 1), LOOKS, generator).expand(shape)
@@ -247,7 +254,9 @@ def mean_gain(encoder: Encoder, of: Source, pairs: Pairs) -> Float[Tensor, ""]:
     return gain.mean()
 
 
-def _uniform(n: int, between: tuple[float, float], generator: torch.Generator) -> Tensor:
+def _uniform(
+    n: int | tuple[int, ...], between: tuple[float, float], generator: torch.Generator
+) -> Tensor:
     low, high = between
     return low + (high - low) * torch.rand(n, generator=generator)
 
@@ -257,6 +266,32 @@ def _log_uniform(
 ) -> Tensor:
     low, high = math.log(between[0]), math.log(between[1])
     return torch.exp(low + (high - low) * torch.rand(shape, generator=generator))
+
+
+def _doubt(like: Tensor, generator: torch.Generator) -> Tensor:
+    """Clear probabilities of acquisitions that a mask is not sure of: half are near one."""
+    anything = torch.rand(like.shape, generator=generator).clamp(min=MIN_CLEAR)
+    near_one = torch.rand(like.shape, generator=generator) ** (1 / NEARLY_CLEAR)
+    return torch.where(_some(tuple(like.shape), 0.5, generator), near_one, anything)
+
+
+def _hidden(surface: Tensor, operator: OpticalOperator, generator: torch.Generator) -> Tensor:
+    """What is seen where it is not clear, (N, C): the mixture's other part, cloud, haze or shadow.
+
+    The inference takes every band of a cloud for independent. Clouds are grey, and an encoder that
+    has never seen one takes it for a bright surface.
+    """
+    one = (len(surface), 1)
+    noise = CLOUD_MEAN + CLOUD_SD * torch.randn(surface.shape, generator=generator)
+    nm = surface.new_tensor(operator.centre_nm)
+    tilt = CLOUD_TILT * torch.randn(one, generator=generator) * (nm - nm.mean()) / nm.max()
+    water = _uniform(one, CLOUD_SHORTWAVE, generator) ** ((nm > SHORTWAVE_NM) * nm / nm.max())
+    cloud = _uniform(one, CLOUD_BRIGHTNESS, generator) * tilt.exp() * water
+    cover = _uniform(one, CLOUD_COVER, generator)
+    veiled = (1 - cover) * surface + cover * cloud
+    shaded = _uniform(one, SHADOW, generator) * surface
+    lot = torch.rand(one, generator=generator)
+    return torch.where(lot < 0.25, noise, torch.where(lot < 0.45, shaded, veiled))
 
 
 def _some(shape: tuple[int, ...], share: float, generator: torch.Generator) -> Tensor:

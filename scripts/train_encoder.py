@@ -43,7 +43,7 @@ from physfuse.simulated_pairs import (
 from physfuse.training import Progress, Schedule, train
 
 ROOT = Path(__file__).resolve().parents[1]
-HIDDEN = {"optical": (96, 96, 96), "radar": (64, 64)}
+HIDDEN = {"optical": (192, 192, 192), "radar": (32, 32)}
 STEPS = {"optical": 22_000, "radar": 12_000}
 BATCH = 1024
 GEOMETRIES = 4096
@@ -142,6 +142,7 @@ def describe(
     domain: dict[str, Any] = {"state": f"prior of the state table, its spread times {TEMPERATURE}"}
     if optical:
         domain |= {
+            "fixed": {"hspot": 0.1, "ant": 0.0},
             "solar_zenith_angle_degree": SUN_ZENITH,
             "sensor_zenith_angle_degree": VIEW_ZENITH,
             "relative_azimuth_angle_degree": AZIMUTH,
@@ -149,7 +150,11 @@ def describe(
             "clear": (0.05, 1.0),
         }
     else:
-        domain |= {"angle_of_incidence_degree": INCIDENCE, "equivalent_number_of_looks": LOOKS}
+        domain |= {
+            "fixed": {"bare_soil": "baghdadi_2016", "frequency_ghz": 5.405},
+            "angle_of_incidence_degree": INCIDENCE,
+            "equivalent_number_of_looks": LOOKS,
+        }
     return Card(
         name=f"{tests.sensor}-encoder",
         description=(
@@ -174,7 +179,7 @@ def describe(
         training={
             "data": (
                 "simulations only, every batch drawn anew: PROSAIL behind the bands of Sentinel-2A "
-                "and 2B, Student-t noise, persistent misfit, clouds"
+                "and 2B, Student-t noise, persistent misfit, cloud, haze and shadow"
                 if optical
                 else "simulations only, every batch drawn anew: water cloud over Baghdadi 2016 "
                 "soil, Student-t noise of speckle, misfit and orbit offset"

@@ -90,6 +90,20 @@ def test_half_of_the_pairs_lack_channels_and_some_are_doubtful(of: Source):
     assert ((pairs.clear < 1).any()) == (of.sensor == "optical")
 
 
+def test_half_of_what_is_not_clear_is_grey_and_some_of_it_is_dark():
+    """Clouds and haze: visible bands go together, which independent noise would not."""
+    optical = source("optical", 64, gen(1))
+    pairs = optical.draw(20000, gen(9))
+    hidden = pairs.observed[pairs.clear < 0.1]
+    clear = pairs.observed[pairs.clear == 1]
+    assert len(hidden) > 300
+    blue, red = hidden[:, 0], hidden[:, 2]
+    bright = blue > 0.2
+    assert bright.double().mean() > 0.3
+    assert ((blue - red).abs() < 0.25 * blue)[bright].double().mean() > 0.5
+    assert (hidden[:, 6] < clear[:, 6].quantile(0.02)).double().mean() > 0.03
+
+
 def test_a_trained_encoder_tells_more_than_the_prior(of: Source):
     pairs = of.draw(500, gen(7))
     assert mean_gain(new_encoder(of, gen(8), (8,)), of, pairs).item() < 0
@@ -121,10 +135,10 @@ def test_the_command_of_the_card_writes_weights_that_load(
     repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     script = repository / "scripts" / "train_encoder.py"
-    arguments = ["radar", "--steps", "40", "--out", str(tmp_path), "--quiet"]
+    arguments = ["radar", "--steps", "200", "--out", str(tmp_path), "--quiet"]
     monkeypatch.setattr(sys, "argv", [str(script), *arguments])
     runpy.run_path(str(script), run_name="__main__")
     card = load_trained(tmp_path / "cards" / "radar-encoder.json").card
-    assert card.command == "python scripts/train_encoder.py radar --steps 40"
-    assert card.training["steps"] == 40
+    assert card.command == "python scripts/train_encoder.py radar --steps 200"
+    assert card.training["steps"] == 200
     assert card.scores["all_channels_clear"]["gain_nat"] > 0

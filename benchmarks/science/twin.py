@@ -44,6 +44,7 @@ class Part(NamedTuple):
     radar: xr.Dataset | None
     start: str
     end: str
+    model: str = "physics"
 
 
 def shuffled(radar: xr.Dataset, seed: int) -> xr.Dataset:
@@ -65,6 +66,7 @@ def retrieved(part: Part) -> dict[str, np.ndarray]:
     daily = retrieve(
         optical=part.optical,
         radar=part.radar,
+        model=part.model,
         variables=list(SCORED),
         start=part.start,
         end=part.end,

@@ -281,6 +281,8 @@ class RadarOperator:
     ----------
     angles : Tensor, shape (G, 1)
         Incidence angle. [degree]
+    bare_soil, frequency_ghz
+        As given.
 
     Raises
     ------
@@ -304,7 +306,7 @@ class RadarOperator:
         self.angles = incidence_angle[:, None]
         self._angle = incidence_angle
         self._soil = bare_soil_model(bare_soil)
-        self._frequency = frequency_ghz
+        self.bare_soil, self.frequency_ghz = bare_soil, frequency_ghz
         some = self._soil(0.2, 1.0, 40.0, frequency_ghz)
         for polarization in polarizations:
             some.of(polarization)
@@ -343,7 +345,7 @@ class RadarOperator:
         """One polarisation of one pair. [dB]."""
         water = CANOPY_WATER * v["lai"] * v["cw"] * (1 + v["stem_water_ratio"])
         pol = channel.lower()
-        soil = self._soil(v["soil_moisture"], v["roughness"], angle, self._frequency)
+        soil = self._soil(v["soil_moisture"], v["roughness"], angle, self.frequency_ghz)
         sigma0 = water_cloud(
             v[f"wcm_a_{pol}"], v[f"wcm_b_{pol}"], water, water, soil.of(pol), angle, 0.0
         )

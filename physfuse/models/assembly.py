@@ -22,8 +22,9 @@ from .card import Trained, load_trained
 from .context import claimed, optical_context, radar_context
 from .factor import Factor, refuse_repeats
 
-CHUNK = 2048  # acquisitions per pass: what the network makes of them stays in the cache
-JUMP_PASSES = 2  # solves of a posterior after the first, with the jump weights of the last
+CHUNK = 4096  # acquisitions per pass: what the network makes of them stays in the cache
+PASSES = 1  # solves of a posterior after the first, with the weights of the one before
+CONTRADICTION_NU = 4.0  # of the Student-t law of an acquisition's distance from the solution
 UNITS = {"optical": "1", "radar": "dB"}
 
 
@@ -52,20 +53,31 @@ def encode(stream: Stream, trained: Trained, pair: Tensor) -> Factor:
     ------
     UnknownNameError, UnitError
         A stream of another sensor, platform or channels than the card's.
+    CheckpointError
+        An operator that holds something else fixed than those of training.
     DomainError
         An operator that does not state its directions.
     """
     operator, card = stream.operator, trained.card
     platform = None
     if isinstance(operator, OpticalOperator):
-        platform = operator.platform
-    elif not isinstance(operator, RadarOperator):
+        platform, held = operator.platform, ("hspot", "ant")
+    elif isinstance(operator, RadarOperator):
+        held = ("bare_soil", "frequency_ghz")
+    else:
         raise DomainError(
             f"the operator {type(operator).__name__} does not state its directions: encoders take "
             "streams of OpticalOperator and RadarOperator"
         )
     unit = UNITS.get(stream.sensor)
-    card.check(sensor=stream.sensor, platform=platform, channels=operator.channels, unit=unit)
+    fixed = {name: getattr(operator, name) for name in held}
+    card.check(
+        sensor=stream.sensor,
+        platform=platform,
+        channels=operator.channels,
+        unit=unit,
+        fixed=fixed,
+    )
     angles = operator.angles.to(torch.float32)
     if platform is not None:
         contexts = optical_context(angles, platform)
@@ -80,10 +92,11 @@ def encode(stream: Stream, trained: Trained, pair: Tensor) -> Factor:
     clear, geometry = stream.clear.flatten(), stream.geometry.flatten()
     parts = []
     for some in pair.split(CHUNK):
-        seen = valid[some]
-        y = torch.where(seen, observed[some], 0.0).to(torch.float32)
-        sd, gain = claimed(stream.sensor, stream.spread, stream.gain, y, noise[some].to(y))
-        context, q = contexts[geometry[some]], clear[some].to(y)
+        seen, y, more, at, q = (
+            t.index_select(0, some) for t in (valid, observed, noise, geometry, clear)
+        )
+        y, q, context = y.to(torch.float32), q.to(torch.float32), contexts.index_select(0, at)
+        sd, gain = claimed(stream.sensor, stream.spread, stream.gain, y, more.to(y))
         if same:
             parts.append(trained.encoder(y, sd, gain, seen, context, q))
             continue
@@ -201,10 +214,43 @@ def _check_transform(layout: StateLayout, name: str, transform: str, model: str)
         )
 
 
+def reweighted(
+    sides: FactorSides, x: Float[Tensor, "knots pixels m"], c: Float[Tensor, "pixels n"]
+) -> FactorSides:
+    """Factors of a stream, those weaker that contradict a solution.
+
+    An encoder that sees one acquisition cannot know that it is haze or shadow, or a reading in the
+    tail of its noise; all the others together can.
+
+    Parameters
+    ----------
+    sides : FactorSides
+        As the encoder gave them.
+    x, c : Tensor, shapes (K, P, m) and (P, n)
+        Solution.
+
+    Returns
+    -------
+    FactorSides
+        Each acquisition's information times min(1, (nu + C) / (nu + d^2)): d^2 is the squared
+        distance of the solution from the factor in its C channels, all of noise one, under a
+        multivariate Student-t law with nu = 4.
+    """
+    order = sides.order
+    count = torch.tensor(order.bounds).diff()
+    knot = torch.repeat_interleave(torch.arange(len(count)), count)
+    local = torch.cat([x[knot, order.pixel], c[order.pixel]], -1)
+    left = sides.plain[..., -1] - (sides.plain[..., :-1] @ local[..., None])[..., 0]
+    channels = (sides.plain != 0).any(-1).sum(-1)
+    contradiction = CONTRADICTION_NU + left.square().sum(-1)
+    weight = ((CONTRADICTION_NU + channels) / contradiction).clamp(max=1)
+    return sides._replace(weighted=sides.weighted * weight[:, None, None])
+
+
 def encoder_solution(
     problem: Problem,
     trained: Mapping[str, Trained] | None = None,
-    jump_passes: int = JUMP_PASSES,
+    passes: int = PASSES,
     scale: Mapping[str, float] | None = None,
 ) -> tuple[Factorisation, Tensor]:
     """Exact solve with the encoders' factors in place of linearised ones.
@@ -213,8 +259,9 @@ def encoder_solution(
     ----------
     problem, trained
         As in :func:`encoder_factors`.
-    jump_passes : int
-        Further solves, each with the jump weights of the one before; from 0.
+    passes : int
+        Further solves, each with the weights of jumps and of acquisitions of the one before;
+        from 0.
     scale : mapping of str to float, optional
         Factor on the information of a sensor.
 
@@ -235,9 +282,10 @@ def encoder_solution(
         shape = (problem.n_knots - 1, problem.n_pixels, len(steps.jumps))
         weights = torch.ones(shape, dtype=torch.float64)
         found = gaussian_solution(problem, factors, markov_prior(steps, weights))
-        for _ in range(jump_passes if len(steps.jumps) else 0):
+        for _ in range(passes):
             weights = jump_weights(steps, found.x)
-            found = gaussian_solution(problem, factors, markov_prior(steps, weights))
+            agreeing = tuple(reweighted(sides, found.x, found.c) for sides in factors)
+            found = gaussian_solution(problem, agreeing, markov_prior(steps, weights))
     return found, weights
 
 
@@ -287,8 +335,10 @@ def learned_posterior(
     -------
     Posterior
         Never widened: encoders are fitted to the mean and covariance of what an acquisition tells,
-        not to the curvature at one optimum, and their intervals hold what they say
-        (``benchmarks/science/learned_start.py``).
+        not to the curvature at one optimum, and under the own prior their intervals hold what they
+        say (``benchmarks/science/learned_start.py``, which also has what is left of it on the
+        twin). Acquisitions that contradict a first solution weigh less in the second, see
+        :func:`reweighted`.
     """
     found, weights = encoder_solution(problem, trained, scale=scale)
     layout = problem.layout

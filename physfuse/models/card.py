@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.resources import files
@@ -65,7 +65,7 @@ class Card:
     architecture : dict
         Arguments of :class:`Encoder`.
     domain : dict
-        Ranges of angles and noise seen in training.
+        Ranges of angles and noise seen in training; under "fixed" what its operators held fixed.
     training : dict
         Data, schedule, seed, commit.
     command : str
@@ -111,6 +111,7 @@ class Card:
         platform: str | None = None,
         channels: Sequence[str] = (),
         unit: str | None = None,
+        fixed: Mapping[str, object] | None = None,
     ) -> None:
         """Raise if the encoder cannot take such acquisitions.
 
@@ -119,6 +120,8 @@ class Card:
         sensor, platform, unit : str, optional
         channels : sequence of str
             Any subset of the card's.
+        fixed : mapping, optional
+            What the operator holds fixed, by name: leaf size, bare-soil model.
 
         Raises
         ------
@@ -126,6 +129,8 @@ class Card:
             Another sensor, platform or channel.
         UnitError
             Another unit.
+        CheckpointError
+            Trained on operators with another fixed value.
         """
         of = f"of model {self.name!r}"
         if sensor is not None and sensor != self.sensor:
@@ -135,6 +140,13 @@ class Card:
         for channel in channels:
             if channel not in self.channels:
                 raise unknown_name(f"channel {of}", channel, self.channels)
+        for name, value in (fixed or {}).items():
+            trained = self.domain.get("fixed", {}).get(name, value)
+            if trained != value:
+                raise CheckpointError(
+                    f"model {self.name!r} was trained with {name} {trained!r}, here it is "
+                    f"{value!r}: use the physics model"
+                )
         if unit is not None and unit != self.unit:
             raise UnitError(
                 f"model {self.name!r} takes its channels in {self.unit!r}, not in {unit!r}: "

@@ -23,6 +23,7 @@ from physfuse.models import (
     learned_posterior,
     shipped_encoders,
 )
+from physfuse.models.assembly import reweighted
 from physfuse.models.card import Card, Trained, seen
 from physfuse.models.context import OPTICAL_PLATFORMS
 from physfuse.radiative.errors import CheckpointError, DomainError, UnknownNameError
@@ -270,6 +271,29 @@ def test_one_acquisition_twice_is_refused():
         encoder_start(twice)
     other = optical._replace(observed=optical.observed + 0.01)
     encoder_start(dataclasses.replace(problem, streams=(*problem.streams, other)))
+
+
+def test_an_acquisition_that_contradicts_all_others_weighs_less():
+    problem = observed_problem()
+    trained = {"optical": made_for("optical"), "radar": made_for("radar")}
+    (sides, _) = encoder_factors(problem, trained)
+    width = sides.plain.shape[-1]
+    m, n = problem.layout.n_varying, problem.layout.n_constant
+    x = torch.zeros(problem.n_knots, problem.n_pixels, m, dtype=DOUBLE)
+    c = torch.zeros(problem.n_pixels, n, dtype=DOUBLE)
+    target = torch.zeros(width, dtype=DOUBLE)
+    target[-1] = 1.0
+    # Rows of the state alone: at deviations of zero the distance is the target's own length.
+    channels = (sides.plain != 0).any(-1).to(DOUBLE)
+    plain = sides.plain * (1 - target) + channels[..., None] * target
+    fitting = reweighted(sides._replace(plain=plain, weighted=plain), x, c)
+    torch.testing.assert_close(fitting.weighted, plain)
+    far = plain * (1 + 9 * target)
+    found = reweighted(sides._replace(plain=far, weighted=far), x, c)
+    count = channels.sum(-1)
+    expected = (4 + count) / (4 + 100 * count)
+    torch.testing.assert_close(found.weighted, far * expected[:, None, None])
+    assert torch.equal(found.plain, far)
 
 
 def test_what_the_encoders_do_not_know_is_refused():
