@@ -14,6 +14,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,14 @@ BATCH = 16  # pixel-years of one step
 PART = 8  # of them solved at once
 HELD_OUT = 0.25  # of the sampled pixels
 LEARNING_RATE = 0.012
-SHIFT_RIDGE, STRETCH_RIDGE = 0.02, 0.01  # nat per squared prior sd, per squared log factor
+RELATIVE_RATES = {"hybrid.prior": 0.25, "hybrid.optical_noise": 0.25, "hybrid.radar_noise": 0.25}
+"""Of the learning rate: few pixels say little of a season's mean and of the noise of each band."""
+PARTS = {
+    "prior": ("prior",),
+    "residual": ("residual",),
+    "noise": ("optical_noise", "radar_noise", "lasting"),
+}
+SHIFT_RIDGE, STRETCH_RIDGE = 0.05, 0.05  # nat per squared prior sd, per squared log factor
 FIRST_MULTIPLIER, MULTIPLIER_RATE = 5.0, 0.1
 CONFIRMED = 2.0  # standard errors by which held-out pixels must gain
 LEAST_PIXELS = 4
@@ -72,8 +80,9 @@ class FittedHybrid:
     gain, gain_error : float
         Log density per channel of held-out pixels' withheld dates, more than before the fit, and
         its standard error. [nat]
-    kept : bool
-        Whether the gain was beyond its error; else the hybrid is the physics it started from.
+    kept : tuple of str
+        Parts of "prior", "residual" and "noise" by which held-out pixels gain most; none, and the
+        hybrid is the physics it started from, where that gain is not beyond its error.
     report : Identifiability
         Over the held-out pixels: what the data and what the networks say of each variable.
     """
@@ -84,7 +93,7 @@ class FittedHybrid:
     progress: Progress
     gain: float
     gain_error: float
-    kept: bool
+    kept: tuple[str, ...]
     report: Identifiability
 
     def branch(self) -> Branch:
@@ -94,7 +103,11 @@ class FittedHybrid:
     def text(self) -> str:
         """Lines for people: what was gained, whether it was kept, and how to use the model."""
         told = f"{self.gain:+.4f} +- {self.gain_error:.4f} nat per channel"
-        verdict = "kept" if self.kept else "not beyond its error: the model is the physics it was"
+        verdict = (
+            f"kept: {', '.join(self.kept)}"
+            if self.kept
+            else "not beyond its error: the model is the physics it was"
+        )
         return (
             f"withheld dates of held-out pixels: {told}, {verdict}\n"
             f"{self.progress.step} steps, the best after {self.progress.best_step}\n"
@@ -211,14 +224,20 @@ def fit(
         generator,
         folder / "checkpoint",
         start_counts=True,
+        relative_rates=RELATIVE_RATES,
         quiet=quiet,
     )
-    gained = before - lesson.judge(hybrid)
-    gain = float(gained.mean())
-    error = float(gained.std()) / math.sqrt(len(gained))
+    # A part may have learned what another undoes: the held-out pixels choose among them.
+    tried = []
+    for parts in _subsets():
+        candidate = _only(hybrid, untrained(**architecture), parts)
+        gained = before - lesson.judge(candidate)
+        tried.append((float(gained.mean()), float(gained.std()), parts, candidate))
+    gain, spread, chosen, hybrid = max(tried, key=lambda one: one[0])
+    error = spread / math.sqrt(len(before))
     kept = gain > CONFIRMED * error and gain > 0
     if not kept:
-        hybrid = untrained(**architecture)
+        chosen, hybrid = (), untrained(**architecture)
     text = None if calibration is None else json.loads(calibration.to_json())
     card = hybrid_card(
         hybrid,
@@ -240,7 +259,7 @@ def fit(
         scores={
             "held_out_gain_nat_per_channel": gain,
             "standard_error": error,
-            "kept": kept,
+            "kept": list(chosen),
         },
         calibration=text,
     )
@@ -251,7 +270,7 @@ def fit(
     if find_spec("matplotlib") is not None:
         report.figure(folder / "report.png", overwrite=True)
         training_curve(progress, folder / "training.png")
-    return FittedHybrid(folder, hybrid, card, progress, gain, error, kept, report)
+    return FittedHybrid(folder, hybrid, card, progress, gain, error, chosen, report)
 
 
 def report_on(
@@ -322,6 +341,20 @@ def check_model_folder(out: str | Path, overwrite: bool) -> Path:
 
 def _bands(problem: Problem) -> list[str]:
     return [b for s in problem.streams if s.sensor == "optical" for b in s.operator.channels]
+
+
+def _subsets() -> list[tuple[str, ...]]:
+    """Every choice of at least one part, the whole first."""
+    sizes = range(len(PARTS), 0, -1)
+    return [chosen for size in sizes for chosen in combinations(PARTS, size)]
+
+
+def _only(hybrid: Hybrid, plain: Hybrid, parts: Sequence[str]) -> Hybrid:
+    """A plain hybrid with some learned parts."""
+    names = tuple(name for part in parts for name in PARTS[part])
+    own = {k: v for k, v in hybrid.state_dict().items() if k.split(".")[0] in names}
+    plain.load_state_dict({**plain.state_dict(), **own})
+    return plain
 
 
 class _Trainee(nn.Module):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -79,6 +79,7 @@ def train(
     folder: Path,
     *,
     start_counts: bool = False,
+    relative_rates: Mapping[str, float] | None = None,
     quiet: bool = False,
 ) -> Progress:
     """Train a module with Adam; at the end it holds the weights of the best held-out loss.
@@ -100,6 +101,8 @@ def train(
         without a break.
     start_counts : bool
         Whether the first weights may be the best: the held-out loss is looked at before any step.
+    relative_rates : mapping of str to float, optional
+        Factor on the learning rate of parameters by the beginning of their names; 1 for others.
     quiet : bool
         Show no progress bar.
 
@@ -120,7 +123,13 @@ def train(
        arXiv:1412.6980.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    optimiser = torch.optim.Adam(module.parameters(), lr=schedule.learning_rate)
+    optimiser = torch.optim.Adam(
+        [
+            {"params": [parameter], "relative": _relative(name, relative_rates or {})}
+            for name, parameter in module.named_parameters()
+        ],
+        lr=schedule.learning_rate,
+    )
     progress = _resume(module, optimiser, schedule, generator, folder)
     total, since = 0.0, 0
     if start_counts and progress.step == 0:
@@ -133,7 +142,7 @@ def train(
         bar.update(progress.step)
         while progress.step < schedule.steps and not _stale(progress, schedule):
             for group in optimiser.param_groups:
-                group["lr"] = schedule.rate(progress.step)
+                group["lr"] = group["relative"] * schedule.rate(progress.step)
             value = loss(generator)
             _check_finite(value.item(), "training", progress.step, folder)
             optimiser.zero_grad()
@@ -157,6 +166,11 @@ def train(
     if (folder / _BEST).is_file():
         module.load_state_dict(load_file(folder / _BEST))
     return progress
+
+
+def _relative(name: str, rates: Mapping[str, float]) -> float:
+    """Factor on the learning rate of a parameter."""
+    return next((rate for start, rate in rates.items() if name.startswith(start)), 1.0)
 
 
 def _stale(progress: Progress, schedule: Schedule) -> bool:

@@ -123,6 +123,12 @@ def test_an_arm_that_takes_no_calibration_says_so(season: Simulation, name: str)
         )
 
 
+@pytest.mark.parametrize("name", ["learned-sim", "learned"])
+def test_another_soil_than_in_training_is_refused(season: Simulation, name: str):
+    with pytest.raises(CheckpointError, match="oh_2004"):
+        physfuse.retrieve(season.optical, season.radar, model=name, bare_soil="oh_2004", quiet=True)
+
+
 def test_only_a_hybrid_has_a_residual_to_be_switched_off(season: Simulation):
     with pytest.raises(DomainError, match="no residual"):
         physfuse.retrieve(season.optical, model="physics", residual=False, quiet=True)
