@@ -250,7 +250,7 @@ class OpticalOperator:
 
     def _at(self, geometry: Tensor) -> Tensor:
         """ks, ko, bf, sob, sof of each class of inclination and each pair, shape (5, 18, N)."""
-        return self._table.index_select(1, geometry).view(5, -1, len(geometry))
+        return self._table.index_select(1, geometry).view(5, 18, len(geometry))
 
     def _angular(self, lidf: Tensor, table: Tensor) -> tuple[Tensor, ...]:
         """Sum over the classes with fractions of leaf area (N, 18): five of shape (N,)."""
