@@ -8,28 +8,33 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-NODES_PER_PASS = 33 * 1024
+NODES_PER_PASS = 48 * 1024
 """Canopies times wavelengths of one pass: with some thirty arrays of that size at a time, more are
 no faster and fewer spend their time on starting operations."""
+
+NODES_PER_FILLED_PASS = 33 * 1024
+"""The same of a pass that is filled up to its size: 1024 canopies of the Sentinel-2 bands."""
 
 Pass = Callable[[list[Tensor | None], list[Tensor | None]], Tensor]
 """From values with one number per canopy and values with a last axis to a result with one."""
 
 
-def canopies_per_pass(wavelengths: int) -> int:
+def canopies_per_pass(wavelengths: int, *, filled: bool = False) -> int:
     """Canopies that one pass holds.
 
     Parameters
     ----------
     wavelengths : int
         At which each is computed.
+    filled : bool
+        Whether passes are filled up to their size.
 
     Returns
     -------
     int
         One or more.
     """
-    return max(1, NODES_PER_PASS // wavelengths)
+    return max(1, (NODES_PER_FILLED_PASS if filled else NODES_PER_PASS) // wavelengths)
 
 
 def in_passes(
