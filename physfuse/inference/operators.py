@@ -192,9 +192,11 @@ class OpticalOperator:
     def _predict(self, values: Tensor, geometry: Tensor) -> Tensor:
         v = self._named(values)
         lai = v["lai"]
-        ks, ko, bf, sob, sof = self._angular(campbell(v["ala"].double()), self._at(geometry))
+        ks, ko, bf, sob, sof = self._angular(
+            campbell(v["ala"], dtype=lai.dtype), self._at(geometry)
+        )
         gap, mean_gap = hotspot(
-            lai, ks, ko, self._dso[geometry], self.hspot, method="gauss_legendre"
+            lai, ks, ko, self._dso[geometry], self.hspot, "gauss_legendre", dtype=lai.dtype
         )
         soil = soil_reflectance(*_soil_inputs(v), self._soil)
         scalars = [x[:, None] for x in (lai, ks, ko, bf, sob, sof, gap, mean_gap)]

@@ -243,6 +243,8 @@ def hotspot(
     dso: Numeric,
     hspot: Numeric,
     method: str = "simpson20",
+    *,
+    dtype: torch.dtype = torch.float64,
 ) -> tuple[Float[Tensor, "*batch"], Float[Tensor, "*batch"]]:
     """Joint gap fraction towards sun and sensor, and its mean over the depth of the canopy.
 
@@ -257,6 +259,8 @@ def hotspot(
     method : {"simpson20", "gauss_legendre"}
         The classical sum over 20 steps (itself good to 5e-4), or a quadrature with 20 nodes that
         is good to 3e-8, smoother and cheaper.
+    dtype : torch.dtype
+        In which to compute; in float32 the results are good to 1e-6.
 
     Returns
     -------
@@ -269,7 +273,7 @@ def hotspot(
     fraction to relative depth x is exp(-(ks + ko) lai x + lai sqrt(ks ko) (1 - e^(-alf x)) / alf).
     alf is not capped. Written with 1/alf above alf = 1, which makes hspot = 0 an ordinary value,
     and with expm1 and log1p, which makes alf = 0 (the hotspot ray) one; where both hspot and dso
-    are 0 there is no hotspot. Computed in float64.
+    are 0 there is no hotspot. Computed in float64, unless `dtype` says otherwise.
 
     References
     ----------
@@ -280,15 +284,15 @@ def hotspot(
     if method not in HOTSPOT_METHODS:
         raise unknown_name("hotspot method", method, HOTSPOT_METHODS)
     lai, ks, ko, dso, hspot = broadcast(*tensors(lai, ks, ko, dso, hspot))
-    dtype = lai.dtype
-    lai, ks, ko, dso, hspot = (value.double() for value in (lai, ks, ko, dso, hspot))
+    given = lai.dtype
+    lai, ks, ko, dso, hspot = (value.to(dtype) for value in (lai, ks, ko, dso, hspot))
     correlation = _correlation(ks + ko, dso, hspot)
     extinction, shared = lai * (ks + ko), lai * torch.sqrt(ks * ko)
     if method == "gauss_legendre":
         loss = _at_depths(_JACOBIAN_DEPTH, lai) * extinction
         gap = torch.exp(shared * _parted(correlation, _JACOBIAN_DEPTH) - loss)
         weight = torch.as_tensor(_LEGENDRE_WEIGHT).to(lai)
-        return gap[0].to(dtype), torch.tensordot(weight, gap[1:], dims=1).to(dtype)
+        return gap[0].to(given), torch.tensordot(weight, gap[1:], dims=1).to(given)
     parted_below = _parted(correlation, _BOTTOM)
     part = _at_depths(np.arange(_STEPS + 1) / _STEPS, lai)
     whole = -torch.expm1(-correlation.rate)
@@ -299,7 +303,7 @@ def hotspot(
     gap = torch.exp(exponent)
     mean = log_mean(gap[:-1], gap[1:], exponent[:-1] - exponent[1:])
     total = (mean * (depth[1:] - depth[:-1])).sum(0)
-    return gap[-1].to(dtype), total.to(dtype)
+    return gap[-1].to(given), total.to(given)
 
 
 def hotspot_jacobian(
