@@ -186,6 +186,29 @@ def test_module_compiled(benchmark: BenchmarkFixture, draw: Draw) -> None:
     _note(benchmark, BATCH, "10 bands, PROSAIL(compile=True)")
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of parts of torch about others
+@pytest.mark.filterwarnings("ignore:The .grad attribute:UserWarning")  # torch reads it to trace
+def test_module_gradient_compiled(benchmark: BenchmarkFixture, draw: Draw) -> None:
+    """Ten bands of the compiled module and the gradient of their sum by all but the angles."""
+    if shutil.which("g++") is None:
+        pytest.skip("torch.compile needs a C++ compiler: no g++ is found")
+    module, arguments = _module(compile=True), _canopies(draw, BATCH)
+
+    def gradient(model: PROSAIL) -> Tensor:
+        with torch.enable_grad():
+            *varied, tts, tto, psi, soil = (x.clone() for x in arguments)
+            leaves = [x.requires_grad_() for x in (*varied, soil)]
+            model(*leaves[:-1], tts, tto, psi, leaves[-1]).sum().backward()
+        return torch.stack([x.grad.flatten() for x in leaves if x.grad is not None])
+
+    found = benchmark.pedantic(gradient, [module], rounds=15, iterations=3, warmup_rounds=2)
+    expected = gradient(_module())
+    assert found.shape == expected.shape == (len(arguments) - 3, BATCH)
+    error = (found - expected).abs().amax(1) / expected.abs().amax(1)
+    assert error.max() < 1e-3
+    _note(benchmark, BATCH, "10 bands and the gradient by 11 inputs, PROSAIL(compile=True)")
+
+
 def test_spectrum(benchmark: BenchmarkFixture, draw: Draw) -> None:
     """All 2101 wavelengths of the module."""
     module, arguments = _module(bands=False), _canopies(draw, LOOP)
