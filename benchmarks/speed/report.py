@@ -14,6 +14,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -21,8 +22,16 @@ from typing import Any
 from benchmarks.science.record import REPOSITORY, RESULTS, circumstances
 
 PACKAGES = ("scipy", "numba", "prosail", "pytest-benchmark")
+OPTIONAL = ("torchrtm",)
 REFERENCE = "test_prosail"
-RATIO_TARGETS = {"test_bands": 150, "test_jacobian": 40}
+EAGER, COMPILED = "test_module", "test_module_compiled"
+RATIO_TARGETS = {
+    "test_bands": 250,
+    "test_gradient": 100,
+    "test_jacobian": 60,
+    "test_spectrum": 4,
+    "test_module_compiled": 2,
+}
 RATE_TARGETS = {"test_retrieval": 50}
 NEXT_AIMS = {"test_retrieval": 250}
 
@@ -88,6 +97,7 @@ def rows(run: dict[str, Any]) -> list[dict[str, Any]]:
 def _compare(found: list[dict[str, Any]]) -> None:
     """Add ratios and targets to the rows."""
     reference = next((row for row in found if row["name"] == REFERENCE), None)
+    eager = next((row for row in found if row["name"] == EAGER), None)
     first = {row["pixels"]: row for row in found if row.get("layout") == "pixel-first"}
     for row in found:
         if row["unit"] == "canopies/s" and reference is not None:
@@ -95,6 +105,8 @@ def _compare(found: list[dict[str, Any]]) -> None:
         if row.get("layout") == "pixel-last" and row["pixels"] in first:
             row["ratio"] = row["rate"] / first[row["pixels"]]["rate"]
             row["ratio_to"] = "pixel-first"
+        if row["name"] == COMPILED and eager is not None:
+            row["ratio"], row["ratio_to"] = row["rate"] / eager["rate"], "eager"
         if row["name"] in RATIO_TARGETS:
             row["target_ratio"] = RATIO_TARGETS[row["name"]]
         if row["name"] in RATE_TARGETS:
@@ -102,15 +114,24 @@ def _compare(found: list[dict[str, Any]]) -> None:
 
 
 def table(found: Sequence[dict[str, Any]]) -> str:
-    """Markdown table of the rows, and the retrieval's sizes under it."""
+    """Markdown table of the rows; under it flatness, memory and the retrieval's sizes."""
     lines = ["| what | rate | ratio | target |", "|---|---:|---:|---:|"]
     for row in found:
+        if "peak_mebibytes" in row:
+            continue
         ratio = f"{row['ratio']:.3g} x {row['ratio_to']}" if "ratio" in row else ""
         target = f"{row['target_ratio']} x" if "target_ratio" in row else ""
         if "target_rate" in row:
             target = f"{row['target_rate']}, next {row['next_aim']}"
         lines.append(f"| {row['case']} | {row['rate']:.4g} {row['unit']} | {ratio} | {target} |")
+    batches = {row["batch"]: row["rate"] for row in found if "batch" in row}
+    if batches:
+        spread = max(batches.values()) / min(batches.values())
+        sizes = ", ".join(str(batch) for batch in sorted(batches))
+        lines += ["", f"Batches of {sizes}: the highest rate is {spread:.2f} times the lowest."]
     for row in found:
+        if "peak_mebibytes" in row:
+            lines += ["", f"{row['case']}: {row['peak_mebibytes']:.0f} MiB."]
         if "mean_iterations" in row:
             parts = ", ".join(f"{name} {s:.2f} s" for name, s in row["wall_seconds"].items())
             lines += [
@@ -142,6 +163,7 @@ def main() -> None:
     stated = (
         circumstances()
         | {name: version(name) for name in PACKAGES}
+        | {name: version(name) for name in OPTIONAL if find_spec(name)}
         | {"threads": "1", "timer": "process time"}
     )
     result = {"benchmark": "speed", "circumstances": stated, "rows": found}

@@ -31,7 +31,8 @@ def constant_start(problem: Problem, lai: float) -> tuple[Tensor, Tensor]:
     x : Tensor, shape (K, P, m)
     c : Tensor, shape (P, n)
     """
-    guess = torch.full((problem.n_knots, problem.n_pixels), lai, dtype=torch.float64)
+    device = problem.transitions.a.device
+    guess = torch.full((problem.n_knots, problem.n_pixels), lai, dtype=torch.float64, device=device)
     return _from_lai(problem, guess)
 
 
@@ -54,7 +55,7 @@ def first_guess(problem: Problem, knot_day: Float[Tensor, " knots"]) -> tuple[Te
     n_knots, n_pixels = problem.n_knots, problem.n_pixels
     variable = problem.layout.variable("lai")
     median = variable.median if variable is not None else 1.0
-    weight = torch.full((n_pixels, n_knots), PRIOR_WEIGHT, dtype=torch.float64)
+    weight = problem.transitions.a.new_full((n_pixels, n_knots), PRIOR_WEIGHT, dtype=torch.float64)
     total = weight * median
     for stream in problem.streams:
         guess, certain = _contrast(stream)
@@ -91,8 +92,8 @@ def _from_lai(problem: Problem, lai: Tensor) -> tuple[Tensor, Tensor]:
     """Deviations with the value component of LAI set, everything else at the prior."""
     layout = problem.layout
     at, variable = layout.component_of("lai"), layout.variable("lai")
-    c = torch.zeros(problem.n_pixels, layout.n_constant, dtype=torch.float64)
-    x = torch.zeros(*lai.shape, layout.n_varying, dtype=torch.float64)
+    c = lai.new_zeros(problem.n_pixels, layout.n_constant)
+    x = lai.new_zeros(*lai.shape, layout.n_varying)
     if at is None or variable is None:
         return x, c
     half = lai / 2

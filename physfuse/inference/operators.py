@@ -15,12 +15,12 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from physfuse.radiative.bare_soil import bare_soil_model
+from physfuse.radiative.canopy_gradient import canopy_reflectance
 from physfuse.radiative.canopy_jacobian import reflectance_jacobian
 from physfuse.radiative.directions import canopy_geometry, hotspot, hotspot_jacobian
 from physfuse.radiative.leaf_angle import campbell, campbell_jacobian
-from physfuse.radiative.prospect import absorption, leaf_spectra, plate_model
+from physfuse.radiative.prospect import absorption, leaf_spectra
 from physfuse.radiative.radiometry import to_db
-from physfuse.radiative.sail import bidirectional_reflectance
 from physfuse.radiative.soil_reflectance import (
     soil_reflectance,
     soil_reflectance_jacobian,
@@ -166,7 +166,8 @@ class OpticalOperator:
         geometry = canopy_geometry(classes, *angles)
         table = [geometry.ks, geometry.ko, geometry.bf, geometry.sob, geometry.sof]
         shape = (len(tts), 18)
-        self._table = torch.stack([t.expand(shape) for t in table], -1)
+        # Geometries last: canopies then lie side by side, which all that follows relies on.
+        self._table = torch.cat([t.expand(shape).T for t in table]).to(dtype)
         self._dso = geometry.dso[:, 0].to(dtype)
 
     def predict(
@@ -189,30 +190,31 @@ class OpticalOperator:
         )
 
     def _predict(self, values: Tensor, geometry: Tensor) -> Tensor:
-        v = dict(zip(self.inputs, values.unbind(-1), strict=True))
-        lai = v["lai"][:, None]
-        ks, ko, bf, sob, sof = (
-            self._angular(v["ala"], geometry).to(values.dtype)[..., None].unbind(-2)
+        v = self._named(values)
+        lai = v["lai"]
+        ks, ko, bf, sob, sof = self._angular(
+            campbell(v["ala"], dtype=lai.dtype), self._at(geometry)
         )
-        dso = self._dso[geometry][:, None]
-        gap, mean_gap = hotspot(lai, ks, ko, dso, self.hspot, "gauss_legendre")
-        rho, tau = plate_model(self._absorption(v), v["n"][:, None], self._leaf)
+        gap, mean_gap = hotspot(
+            lai, ks, ko, self._dso[geometry], self.hspot, "gauss_legendre", dtype=lai.dtype
+        )
         soil = soil_reflectance(*_soil_inputs(v), self._soil)
-        nodes = bidirectional_reflectance(rho, tau, soil, lai, ks, ko, bf, sob, sof, gap, mean_gap)
+        scalars = [x[:, None] for x in (lai, ks, ko, bf, sob, sof, gap, mean_gap)]
+        nodes = canopy_reflectance(self._leaf, self._absorption(v), v["n"][:, None], soil, *scalars)
         return nodes @ self._bands
 
     def _linearise(self, values: Tensor, geometry: Tensor) -> Linearisation:
-        v = dict(zip(self.inputs, values.detach().unbind(-1), strict=True))
+        v = self._named(values.detach())
         n, cab, car_ratio = (v[name][:, None] for name in ("n", "cab", "car_ratio"))
-        lidf, lidf_slope = campbell_jacobian(v["ala"].to(torch.float64))
-        table = self._table[geometry]
-        angular = torch.einsum("pc,pcf->pf", lidf, table).to(values.dtype)
-        angular_slope = torch.einsum("pc,pcf->pf", lidf_slope, table).to(values.dtype)
+        lidf, lidf_slope = campbell_jacobian(v["ala"].double())
+        table = self._at(geometry)
+        ks, ko, bf, sob, sof = (x[:, None] for x in self._angular(lidf, table))
+        ks_s, ko_s, bf_s, sob_s, sof_s = (x[:, None] for x in self._angular(lidf_slope, table))
         soil, soil_slopes = soil_reflectance_jacobian(*_soil_inputs(v), self._soil)
         lai = v["lai"][:, None]
-        ks, ko, bf, sob, sof = angular[..., None].unbind(-2)
-        dso = self._dso[geometry][:, None]
-        gap, mean_gap, spot_slopes = hotspot_jacobian(lai, ks, ko, dso, self.hspot)
+        gap, mean_gap, spot_slopes = hotspot_jacobian(
+            lai, ks, ko, self._dso[geometry][:, None], self.hspot
+        )
         k = self._absorption(v)
         nodes, slopes = reflectance_jacobian(
             k, n, soil, lai, ks, ko, bf, sob, sof, gap, mean_gap, self._leaf
@@ -226,7 +228,6 @@ class OpticalOperator:
         )
         soil_bands = (by_soil[..., None] * soil_slopes).mT @ self._bands
         tss, total = (part.unbind(-1) for part in spot_slopes.unbind(-2))
-        ks_s, ko_s, bf_s, sob_s, sof_s = angular_slope[..., None].unbind(-2)
         columns = {
             "lai": by_lai + by_tss * tss[0] + by_sum * total[0],
             "cab": by_cab + car_ratio * by_car,
@@ -245,10 +246,18 @@ class OpticalOperator:
         jacobian = torch.stack([columns[name] for name in self.inputs], -1)
         return Linearisation(nodes @ self._bands, jacobian)
 
-    def _angular(self, ala: Tensor, geometry: Tensor) -> Tensor:
-        """ks, ko, bf, sob, sof of each pair, float64, shape (N, 5)."""
-        lidf = campbell(ala.to(torch.float64))
-        return torch.einsum("pc,pcf->pf", lidf, self._table[geometry])
+    def _named(self, values: Tensor) -> dict[str, Tensor]:
+        """Each input of all pairs, side by side in memory."""
+        return dict(zip(self.inputs, values.mT.contiguous().unbind(0), strict=True))
+
+    def _at(self, geometry: Tensor) -> Tensor:
+        """ks, ko, bf, sob, sof of each class of inclination and each pair, shape (5, 18, N)."""
+        return self._table.index_select(1, geometry).view(5, 18, len(geometry))
+
+    def _angular(self, lidf: Tensor, table: Tensor) -> tuple[Tensor, ...]:
+        """Sum over the classes with fractions of leaf area (N, 18): five of shape (N,)."""
+        sums: tuple[Tensor, ...] = (table * lidf.mT.to(table.dtype)).sum(1).unbind(0)
+        return sums
 
     def _absorption(self, v: dict[str, Tensor]) -> Tensor:
         """Absorption coefficient per layer at the nodes, shape (N, W)."""

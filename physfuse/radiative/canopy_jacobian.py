@@ -14,10 +14,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ._numerics import chosen, is_below
+from ._numerics import UNITS, Constants, chosen, is_below, polynomial
 from .expint import transmissivity_and_slope
 from .prospect import ABSORPTANCE_FLOOR, NEAR, LeafSpectra, multiple_angle
 from .sail import eigenvalue_floor
+
+_NOTHING = Constants(1e-30)
+_BEND = Constants(1 / 24, -1 / 240, 17 / 40320, -31 / 725760)
 
 
 class CanopyPartials(NamedTuple):
@@ -62,17 +65,18 @@ class _Integral(NamedTuple):
 
 def _integral(at_m: Tensor, at_k: Tensor, lai: Tensor, difference: Tensor) -> _Integral:
     """J from its limits e^(-m L), e^(-k L) and k - m."""
+    _, half = UNITS.like(at_k)
+    (nothing,) = _NOTHING.like(at_k)
     x = difference * lai
+    moved = x + nothing
+    ratio = torch.tanh(half * moved) / moved  # of the logarithmic mean, see `log_mean`
     square = x * x
     near = is_below(square, 2.5e-3 if x.dtype == torch.float64 else 0.1)
-    x_sq = square * near
-    inner = 1.0 - x_sq * (17.0 / 168.0) * (1.0 - x_sq * (31.0 / 306.0))
-    series = (1.0 - 0.1 * x_sq * inner) / 12.0
-    level = 0.5 * lai * (at_m + at_k)
-    divisor = x + near
-    value = chosen(near, level * (1.0 - x_sq * series), (at_m - at_k) * lai / divisor)
-    odd = chosen(near, level * x * series, (level - value) / divisor)
-    return _Integral(value, lai * (odd - 0.5 * value))
+    # (1/2 - ratio) / x^2, by its series near x = 0
+    bend = chosen(near, polynomial(square * near, _BEND.like(x)), (half - ratio) / (square + near))
+    level = lai * (at_m + at_k)
+    value = level * ratio
+    return _Integral(value, lai * torch.addcmul(level * (x * bend), half, value, value=-1.0))
 
 
 def _multiple_angle_slope(order: Tensor, y_sq: Tensor) -> Tensor:
@@ -93,40 +97,44 @@ def _leaf(k: Tensor, n: Tensor, spectra: LeafSpectra) -> _Leaf:
     t_surface, t_in, t_out = (
         t.to(k.dtype) for t in (spectra.t_surface, spectra.t_inward, spectra.t_outward)
     )
+    one, half = UNITS.like(k)
     tau, tau_slope = transmissivity_and_slope(k)
     tau = tau.clamp_min(1e-9 if k.dtype == torch.float32 else 1e-60)
     inside = (1.0 - t_out) * tau
-    open_once = 1.0 / (1.0 - inside)
-    open_twice = open_once / (1.0 + inside)
+    open_once = (one - inside).reciprocal()
+    open_twice = open_once / (one + inside)
     t = (t_in * t_out) * tau * open_twice
     r = torch.addcmul(1.0 - t_in, inside, t)
     relative = torch.addcmul(open_twice, inside * inside, open_twice) * tau_slope / tau
     t_k = t * relative
     r_k = torch.addcmul(inside * t_k, 1.0 - t_out, tau_slope * t)
-    absorbed = t_in * (1.0 - tau) * open_once + ABSORPTANCE_FLOOR * torch.finfo(k.dtype).eps
+    absorbed = t_in * (one - tau) * open_once + ABSORPTANCE_FLOOR * torch.finfo(k.dtype).eps
     absorbed_k = (t_in * t_out) * (-open_once * open_once * tau_slope)
-    lower = 1.0 + r - t
-    root_sq = absorbed * lower * (1.0 + t - r) * (1.0 + r + t)
-    half_over_t = 0.5 / t
-    z_less_one = absorbed * lower * half_over_t
+    difference = r - t
+    lower = one + difference
+    less = absorbed * lower
+    root_sq = less * (one - difference) * (one + r + t)
+    half_over_t = half / t
+    z_less_one = less * half_over_t
     z_k = half_over_t * torch.addcmul(absorbed_k * lower, absorbed, r_k - t_k)
     z_k = z_k - z_less_one * relative
     y = torch.sqrt(root_sq) * half_over_t
     m = n - 1.0
     log_b = torch.log1p(z_less_one + y)
     decay = torch.exp(-m * log_b)
-    c = 0.5 + 0.5 * decay * decay
+    c = torch.addcmul(half, half * decay, decay)
     y_sq = y * y
     near, series_at = is_below(y_sq, NEAR), y_sq.clamp_max(NEAR)
-    z = 1.0 + z_less_one
-    u = chosen(near, decay * multiple_angle(m, series_at), (1.0 - c) / y)
+    z = one + z_less_one
+    u = chosen(near, decay * multiple_angle(m, series_at), (one - c) / y)
     u_z = chosen(
         near,
         2.0 * z * decay * _multiple_angle_slope(m, series_at),
         (m * c - u * z) / y_sq,
     )
-    share = (1.0 - r * r - t * t) * half_over_t
-    per = 1.0 / torch.addcmul(c, share, u)
+    lost = torch.addcmul(torch.addcmul(one, r, r, value=-1.0), t, t, value=-1.0)
+    share = lost * half_over_t
+    per = torch.addcmul(c, share, u).reciprocal()
     ratio = (t_surface / t_in) * t * per
     bounced = ratio * r
     x_k = torch.addcmul(m * u * z_k, share, u_z * z_k - u * relative)
@@ -194,13 +202,15 @@ class _Adjoint(NamedTuple):
 def _beam(k: Tensor, d: _Diffuse) -> _Beam:
     gap = torch.exp(-k * d.lai)
     transfer = _integral(d.decay, gap, d.lai, k - d.m)
-    bright, half = 0.5 * k * d.total, 0.5 * d.along
-    down, up = bright - half, bright + half
+    _, half = UNITS.like(gap)
+    bright, uneven = (half * k) * d.total, half * d.along
+    down, up = bright - uneven, bright + uneven
     source = torch.addcmul(down * d.above, up, d.sigb)
     mirrored = torch.addcmul(up * d.below, down, d.sigb)
     behind = torch.addcmul(up * gap, mirrored, transfer.value)
-    per_sum = 1.0 / (k + d.m)
-    transmitted = source * transfer.value - d.rdd * behind - down * (gap - d.tdd)
+    per_sum = (k + d.m).reciprocal()
+    scattered = torch.addcmul(source * transfer.value, d.rdd, behind, value=-1.0)
+    transmitted = torch.addcmul(scattered, down, d.tdd - gap)
     return _Beam(gap, down, up, source, mirrored, transfer, behind, transmitted * per_sum, per_sum)
 
 
@@ -254,7 +264,7 @@ def _beam_adjoint(
         sigb=sigb,
         rdd=-scaled * beam.behind,
         tdd=scaled * beam.down,
-        total=0.5 * k * bright,
+        total=(0.5 * k) * bright,
         half=up - down,
     )
 
@@ -320,15 +330,16 @@ def _reflectance_jacobian(
 ) -> tuple[Tensor, CanopyPartials]:
     total, uneven = leaf.rho + leaf.tau, leaf.rho - leaf.tau
     along = bf * uneven
-    absorbed, other = 1.0 - total, 1.0 + along
+    one, half = UNITS.like(total)
+    absorbed, other = one - total, one + along
     floor = eigenvalue_floor(total.dtype)
     m = torch.sqrt((torch.addcmul(absorbed, absorbed, along) + floor).clamp_min(0.02 * floor))
-    sigb = 0.5 * (total + along)
+    sigb = half * (total + along)
     att = absorbed + sigb
     decay = torch.exp(-m * lai)
     decay_sq = decay * decay
-    spread = _integral(torch.ones_like(decay), decay_sq, lai, 2.0 * m)
-    per = 1.0 / torch.addcmul(0.5 + 0.5 * decay_sq, att, spread.value)
+    spread = _integral(one, decay_sq, lai, m + m)
+    per = torch.addcmul(torch.addcmul(half, half, decay_sq), att, spread.value).reciprocal()
     spread_per = spread.value * per
     rdd, tdd = sigb * spread_per, decay * per
     d = _Diffuse(lai, total, along, m, att + m, att - m, sigb, decay, rdd, tdd)
@@ -339,7 +350,7 @@ def _reflectance_jacobian(
     inverse_sum, contrast = 1.0 / (ks + ko), ks - ko
     both = (1.0 - sun.gap * view.gap) * inverse_sum
     coupling = torch.addcmul(sun.source * view.up, sun.mirrored, view.down) * view.per_sum
-    parted = both - sun.transfer.value * view.gap
+    parted = torch.addcmul(both, sun.transfer.value, view.gap, value=-1.0)
     tilt = total * along
     multiple = sun.per_sum * (
         coupling * parted
@@ -349,7 +360,7 @@ def _reflectance_jacobian(
     )
     depth = lai * sumint
     single = sob * leaf.rho + sof * leaf.tau
-    echo = 1.0 / (1.0 - rsoil * rdd)
+    echo = torch.addcmul(one, rsoil, rdd, value=-1.0).reciprocal()
     lit, seen = sun.gap + sun.transmitted, view.gap + view.transmitted
     through = lit * seen * echo
     ground = tsstoo - sun.gap * view.gap + through
@@ -406,11 +417,11 @@ def _reflectance_jacobian(
     fading = decay_bar * decay
     m_bar = m_bar + 2.0 * spread_bar * spread.by_k - lai * fading
     sigb_bar = torch.addcmul(from_sun.sigb + from_view.sigb + att_bar, rdd_bar, spread_per)
-    half_m = 0.5 * m_bar / m
+    half_m = half * m_bar / m
     absorbed_bar = torch.addcmul(att_bar, half_m, other)
-    total_bar = from_sun.total + from_view.total - absorbed_bar + 0.5 * sigb_bar
+    total_bar = torch.add(from_sun.total + from_view.total - absorbed_bar, sigb_bar, alpha=0.5)
     total_bar = torch.addcmul(total_bar, by_tilt, along)
-    along_bar = 0.5 * (from_sun.half + from_view.half + sigb_bar)
+    along_bar = half * (from_sun.half + from_view.half + sigb_bar)
     along_bar = torch.addcmul(along_bar, by_tilt, total)
     along_bar = torch.addcmul(along_bar, half_m, absorbed)
     uneven_bar = bf * along_bar

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ._arguments import Numeric, broadcast, tensors
-from ._numerics import log_mean
+from ._numerics import chosen, log_mean, polynomial
 from .errors import unknown_name
 from .leaf_angle import LEAF_INCLINATIONS
 
@@ -165,12 +165,12 @@ def _legendre() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     return root**3, 1.5 * weight * root**2
 
 
-def _classical_series() -> NDArray[np.float64]:
+def _classical_series() -> tuple[NDArray[np.float64], ...]:
     """Powers 0 to 3 of alf in -log(1 - u + u e^-alf) / alf at u = 0, 1/20, ... 1."""
     u = np.arange(_STEPS + 1) / _STEPS
     spread = u * (1.0 - u)
     third = spread * (1.0 - 2.0 * u) / 6.0
-    return np.stack([u, -spread / 2.0, third, -spread * (1.0 - 6.0 * spread) / 24.0])
+    return u, -spread / 2.0, third, -spread * (1.0 - 6.0 * spread) / 24.0
 
 
 _LEGENDRE_DEPTH, _LEGENDRE_WEIGHT = _legendre()
@@ -178,8 +178,13 @@ _CLASSICAL_SERIES = _classical_series()
 _BOTTOM = np.ones(1)
 # The bottom and the nodes: two results, each a sum with weights of its own.
 _JACOBIAN_DEPTH = np.concatenate([_BOTTOM, _LEGENDRE_DEPTH])
-_JACOBIAN_WEIGHT = np.zeros((_NODES + 1, 2))
-_JACOBIAN_WEIGHT[0, 0], _JACOBIAN_WEIGHT[1:, 1] = 1.0, _LEGENDRE_WEIGHT
+_JACOBIAN_WEIGHT = np.zeros((2, _NODES + 1))
+_JACOBIAN_WEIGHT[0, 0], _JACOBIAN_WEIGHT[1, 1:] = 1.0, _LEGENDRE_WEIGHT
+
+
+def _at_depths(values: NDArray[np.float64], like: Tensor) -> Tensor:
+    """Values at some depths, their axis before those of the canopies."""
+    return torch.as_tensor(values).to(like).reshape(-1, *[1] * like.dim())
 
 
 class _Correlation(NamedTuple):
@@ -190,16 +195,15 @@ class _Correlation(NamedTuple):
     is_tiny: Tensor
     tiny: Tensor
 
-    def either(self, regular: Tensor, series: NDArray[np.float64]) -> Tensor:
-        """A function of alf, by its power series where alf is tiny."""
-        powers = torch.stack([self.tiny**i for i in range(len(series))], dim=-1)[..., 0, :]
-        return torch.where(self.is_tiny, powers @ torch.as_tensor(series).to(powers), regular)
+    def either(self, regular: Tensor, series: tuple[NDArray[np.float64], ...]) -> Tensor:
+        """A function of alf and depth, by its power series where alf is tiny."""
+        coefficients = tuple(_at_depths(power, self.tiny) for power in series)
+        return chosen(self.is_tiny, polynomial(self.tiny, coefficients), regular)
 
 
 def _correlation(extinction: Tensor, dso: Tensor, hspot: Tensor) -> _Correlation:
-    """Rate alf = 2 dso / (hspot (ks + ko)) at which the paths part, with a last axis."""
-    size = (0.5 * hspot * extinction)[..., None]
-    dso = dso[..., None]
+    """Rate alf = 2 dso / (hspot (ks + ko)) at which the paths part."""
+    size = 0.5 * hspot * extinction
     wide = dso >= size
     inverse_wide = torch.where(wide & (dso > 2.0 * _CUSP), size, 0.0) / dso.clamp_min(_CUSP)
     narrow = torch.where(wide, 1.0, dso) / torch.where(wide, 1.0, size)
@@ -208,26 +212,28 @@ def _correlation(extinction: Tensor, dso: Tensor, hspot: Tensor) -> _Correlation
     return _Correlation(
         rate=torch.where(wide, 1.0 / inverse_wide.clamp_min(1e-9), rate_narrow),
         inverse=torch.where(wide, inverse_wide, 1.0 / rate_narrow),
-        is_tiny=is_tiny,
+        is_tiny=is_tiny.to(narrow.dtype),
         tiny=torch.where(is_tiny, narrow, 0.0),
     )
 
 
 def _parted(correlation: _Correlation, depth: NDArray[np.float64]) -> Tensor:
-    """(1 - e^(-alf x)) / alf at depths x."""
-    x = torch.as_tensor(depth).to(correlation.rate)
-    regular = -torch.expm1(-correlation.rate * x) * correlation.inverse
-    powers = np.stack([depth, -(depth**2) / 2.0, depth**3 / 6.0, -(depth**4) / 24.0])
-    return correlation.either(regular, powers)
+    """(1 - e^(-alf x)) / alf at depths x, shape (depths, ...)."""
+    x = _at_depths(depth, correlation.rate)
+    regular = torch.expm1(-x * correlation.rate) * -correlation.inverse
+    return correlation.either(
+        regular, (depth, -(depth**2) / 2.0, depth**3 / 6.0, -(depth**4) / 24.0)
+    )
 
 
 def _parted_slope(correlation: _Correlation, depth: NDArray[np.float64]) -> Tensor:
     """Minus alf times the derivative of the same by alf: (1 - e^(-alf x)) / alf - x e^(-alf x)."""
-    x = torch.as_tensor(depth).to(correlation.rate)
-    decay = torch.exp(-correlation.rate * x)
-    regular = (1.0 - decay) * correlation.inverse - x * decay
-    powers = np.stack([0.0 * depth, depth**2 / 2.0, -(depth**3) / 3.0, depth**4 / 8.0])
-    return correlation.either(regular, powers)
+    x = _at_depths(depth, correlation.rate)
+    decay = torch.exp(-x * correlation.rate)
+    regular = torch.addcmul(correlation.inverse, decay, correlation.inverse + x, value=-1.0)
+    return correlation.either(
+        regular, (0.0 * depth, depth**2 / 2.0, -(depth**3) / 3.0, depth**4 / 8.0)
+    )
 
 
 def hotspot(
@@ -237,6 +243,8 @@ def hotspot(
     dso: Numeric,
     hspot: Numeric,
     method: str = "simpson20",
+    *,
+    dtype: torch.dtype = torch.float64,
 ) -> tuple[Float[Tensor, "*batch"], Float[Tensor, "*batch"]]:
     """Joint gap fraction towards sun and sensor, and its mean over the depth of the canopy.
 
@@ -251,6 +259,8 @@ def hotspot(
     method : {"simpson20", "gauss_legendre"}
         The classical sum over 20 steps (itself good to 5e-4), or a quadrature with 20 nodes that
         is good to 3e-8, smoother and cheaper.
+    dtype : torch.dtype
+        In which to compute; in float32 the results are good to 1e-6.
 
     Returns
     -------
@@ -263,7 +273,7 @@ def hotspot(
     fraction to relative depth x is exp(-(ks + ko) lai x + lai sqrt(ks ko) (1 - e^(-alf x)) / alf).
     alf is not capped. Written with 1/alf above alf = 1, which makes hspot = 0 an ordinary value,
     and with expm1 and log1p, which makes alf = 0 (the hotspot ray) one; where both hspot and dso
-    are 0 there is no hotspot. Computed in float64.
+    are 0 there is no hotspot. Computed in float64, unless `dtype` says otherwise.
 
     References
     ----------
@@ -274,27 +284,26 @@ def hotspot(
     if method not in HOTSPOT_METHODS:
         raise unknown_name("hotspot method", method, HOTSPOT_METHODS)
     lai, ks, ko, dso, hspot = broadcast(*tensors(lai, ks, ko, dso, hspot))
-    dtype = lai.dtype
-    lai, ks, ko, dso, hspot = (value.double() for value in (lai, ks, ko, dso, hspot))
+    given = lai.dtype
+    lai, ks, ko, dso, hspot = (value.to(dtype) for value in (lai, ks, ko, dso, hspot))
     correlation = _correlation(ks + ko, dso, hspot)
-    extinction = (lai * (ks + ko))[..., None]
-    shared = (lai * torch.sqrt(ks * ko))[..., None]
-    parted_below = _parted(correlation, _BOTTOM)
+    extinction, shared = lai * (ks + ko), lai * torch.sqrt(ks * ko)
     if method == "gauss_legendre":
-        depth = torch.as_tensor(_LEGENDRE_DEPTH).to(lai)
-        gap = torch.exp(shared * _parted(correlation, _LEGENDRE_DEPTH) - extinction * depth)
-        below = torch.exp(shared * parted_below - extinction)[..., 0]
-        return below.to(dtype), (gap @ torch.as_tensor(_LEGENDRE_WEIGHT).to(lai)).to(dtype)
-    part = torch.arange(_STEPS + 1, dtype=lai.dtype, device=lai.device) / _STEPS
+        loss = _at_depths(_JACOBIAN_DEPTH, lai) * extinction
+        gap = torch.exp(shared * _parted(correlation, _JACOBIAN_DEPTH) - loss)
+        weight = torch.as_tensor(_LEGENDRE_WEIGHT).to(lai)
+        return gap[0].to(given), torch.tensordot(weight, gap[1:], dims=1).to(given)
+    parted_below = _parted(correlation, _BOTTOM)
+    part = _at_depths(np.arange(_STEPS + 1) / _STEPS, lai)
     whole = -torch.expm1(-correlation.rate)
     inner = -torch.log1p(-part[:-1] * whole) * correlation.inverse
-    last = torch.ones_like(inner[..., :1])
-    depth = correlation.either(torch.cat([inner, last], dim=-1), _CLASSICAL_SERIES)
+    last = torch.ones_like(inner[:1])
+    depth = correlation.either(torch.cat([inner, last]), _CLASSICAL_SERIES)
     exponent = shared * parted_below * part - extinction * depth
     gap = torch.exp(exponent)
-    mean = log_mean(gap[..., :-1], gap[..., 1:], exponent[..., :-1] - exponent[..., 1:])
-    total = (mean * (depth[..., 1:] - depth[..., :-1])).sum(-1)
-    return gap[..., -1].to(dtype), total.to(dtype)
+    mean = log_mean(gap[:-1], gap[1:], exponent[:-1] - exponent[1:])
+    total = (mean * (depth[1:] - depth[:-1])).sum(0)
+    return gap[-1].to(given), total.to(given)
 
 
 def hotspot_jacobian(
@@ -323,17 +332,18 @@ def hotspot_jacobian(
         dtype = lai.dtype
         lai, ks, ko, dso, hspot = (value.double() for value in (lai, ks, ko, dso, hspot))
         correlation = _correlation(ks + ko, dso, hspot)
-        depth = torch.as_tensor(_JACOBIAN_DEPTH).to(lai)
+        depth = _at_depths(_JACOBIAN_DEPTH, lai)
         weight = torch.as_tensor(_JACOBIAN_WEIGHT).to(lai)
         parted = _parted(correlation, _JACOBIAN_DEPTH)
-        lai, ks, ko = lai[..., None], ks[..., None], ko[..., None]
         together = torch.sqrt(ks * ko)
         gap = torch.exp(lai * (together * parted - (ks + ko) * depth))
-        by_depth = gap * depth @ weight
-        by_parted = gap * parted @ weight
-        by_rate = gap * _parted_slope(correlation, _JACOBIAN_DEPTH) @ weight / (ks + ko)
+        below, total = torch.tensordot(weight, gap, dims=1).to(dtype).unbind(0)
+        by_depth = torch.tensordot(weight, gap * depth, dims=1)
+        by_parted = torch.tensordot(weight, gap * parted, dims=1)
+        slope = _parted_slope(correlation, _JACOBIAN_DEPTH)
+        by_rate = torch.tensordot(weight, gap * slope, dims=1) / (ks + ko)
         by_ks = lai * (together * (by_rate + 0.5 * by_parted / ks) - by_depth)
         by_ko = lai * (together * (by_rate + 0.5 * by_parted / ko) - by_depth)
         by_lai = together * by_parted - (ks + ko) * by_depth
-        below, total = (gap @ weight).to(dtype).unbind(-1)
-        return below, total, torch.stack([by_lai, by_ks, by_ko], dim=-1).to(dtype)
+        slopes = torch.stack([by_lai, by_ks, by_ko], dim=1).to(dtype)
+        return below, total, slopes.movedim((0, 1), (-2, -1))

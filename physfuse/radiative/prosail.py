@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import functools
+from typing import cast
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from ._arguments import Numeric, tensors
+from ._numerics import side_by_side
+from .canopy_gradient import canopy_reflectance
 from .directions import canopy_geometry, hotspot
 from .errors import DomainError, unknown_name
 from .leaf_angle import LEAF_ANGLE_FAMILIES, campbell, verhoef
+from .passes import canopies_per_pass, in_passes
 from .prospect import LeafSpectra, absorption, absorption_pro, leaf_spectra, plate_model
-from .sail import bidirectional_reflectance, canopy_fluxes, under_sky
+from .sail import canopy_fluxes, under_sky
 from .spectral import BandQuadrature, quadrature_matrix
 
 LEAF_MODELS: dict[str, str] = {"prospect_d": "D", "prospect_5": "5", "prospect_pro": "PRO"}
@@ -76,26 +82,26 @@ def _leaf_contents(
     )
 
 
-def _leaf_angles(
+def _check_leaf_angles(
     family: str, ala: Numeric | None, lidfa: Numeric | None, lidfb: Numeric | None
-) -> Tensor:
-    """Fractions of leaf area by one of the families."""
+) -> None:
+    """Refuse arguments that the family of leaf angles lacks, or misses."""
     if family not in LEAF_ANGLE_FAMILIES:
         raise unknown_name("family of leaf angles", family, LEAF_ANGLE_FAMILIES)
     if ala is not None and lidfa is not None:
         raise DomainError("ala and lidfa name the same argument: give one of them")
-    first = ala if lidfa is None else lidfa
     if family == "campbell":
         if lidfb is not None:
             raise DomainError(
                 "lidfb belongs to leaf_angle='verhoef'; the Campbell family has ala alone"
             )
-        if first is None:
+        if ala is None and lidfa is None:
             raise TypeError("leaf_angle='campbell' needs ala")
-        return campbell(first)
+        return
     if ala is not None or lidfa is None or lidfb is None:
         raise DomainError("leaf_angle='verhoef' needs lidfa and lidfb, and no ala")
-    return verhoef(lidfa, lidfb)
+    if not isinstance(lidfa, Tensor) and not isinstance(lidfb, Tensor):
+        verhoef(lidfa, lidfb)  # plain numbers are looked at
 
 
 def _without_none(**values: Numeric | None) -> list[Numeric]:
@@ -104,6 +110,79 @@ def _without_none(**values: Numeric | None) -> list[Numeric]:
     if missing:
         raise TypeError(f"prosail needs {', '.join(missing)}")
     return [value for value in values.values() if value is not None]
+
+
+def _one_pass(
+    scalars: list[Tensor | None],
+    spectral: list[Tensor | None],
+    *,
+    spectra: LeafSpectra,
+    hotspot_method: str,
+    band_weights: Tensor | None,
+) -> Tensor:
+    """Reflectance of some canopies from what `_arguments` gives."""
+    given = [x.contiguous() for x in scalars if x is not None]
+    n, cab, car, ant, cm, prot, cbc, cbrown, cw, *canopy = given[:15]
+    lai, hspot, tts, tto, psi, inclination = canopy
+    bimodality = scalars[15]
+    rsoil, skyl = side_by_side(cast(Tensor, spectral[0])), spectral[1]
+    if spectra.version == "PRO":
+        k = absorption_pro(n, cab, car, ant, cbrown, cw, prot, cbc, spectra)
+    else:
+        k = absorption(n, cab, car, ant, cbrown, cw, cm, spectra)
+    lidf = campbell(inclination) if bimodality is None else verhoef(inclination, bimodality)
+    ks, ko, bf, sob, sof, dso = canopy_geometry(lidf, tts, tto, psi)
+    tsstoo, sumint = hotspot(lai, ks, ko, dso, hspot, hotspot_method)
+    columns = [value[..., None] for value in (lai, ks, ko, bf, sob, sof, tsstoo, sumint)]
+    if skyl is None:
+        reflectance = canopy_reflectance(spectra, k, n[..., None], rsoil, *columns)
+    else:
+        rho, tau = plate_model(k, n[..., None], spectra)
+        flux = canopy_fluxes(rho, tau, rsoil, *columns)
+        reflectance = under_sky(flux.rsot, flux.rdot, skyl)
+    return reflectance if band_weights is None else reflectance @ band_weights.to(reflectance)
+
+
+def _arguments(
+    version: str,
+    family: str,
+    n: Numeric,
+    cab: Numeric,
+    car: Numeric,
+    ant: Numeric | None,
+    cbrown: Numeric | None,
+    cw: Numeric | None,
+    cm: Numeric | None,
+    lai: Numeric | None,
+    ala: Numeric | None,
+    hspot: Numeric | None,
+    tts: Numeric | None,
+    tto: Numeric | None,
+    psi: Numeric | None,
+    rsoil: Numeric | None,
+    prot: Numeric | None,
+    cbc: Numeric | None,
+    lidfa: Numeric | None,
+    lidfb: Numeric | None,
+    skyl: Numeric | None,
+) -> tuple[list[Tensor | None], list[Tensor | None]]:
+    """Arguments of `prosail`, checked, as tensors of one dtype on one device.
+
+    In two lists: n, cab, car, ant, cm, prot, cbc, cbrown, cw, lai, hspot, tts, tto, psi, and of the
+    leaf angles the first and, or None, the second; soil and, or None, share of the sky.
+    """
+    ant, cm, prot, cbc = _leaf_contents(version, ant, cm, prot, cbc)
+    rest = _without_none(
+        cbrown=cbrown, cw=cw, lai=lai, hspot=hspot, tts=tts, tto=tto, psi=psi, rsoil=rsoil
+    )
+    _check_leaf_angles(family, ala, lidfa, lidfb)
+    first = ala if lidfa is None else lidfa
+    optional = [value for value in (first, lidfb, skyl) if value is not None]
+    given = tensors(n, cab, car, ant, cm, prot, cbc, *rest, *optional)
+    *canopy, soil, leaf_angle = given[:16]
+    scalars = [*canopy, leaf_angle, None if lidfb is None else given[16]]
+    spectral = [soil, None if skyl is None else given[-1]]
+    return scalars, [x if x is None or x.dim() else x[None] for x in spectral]
 
 
 def prosail(
@@ -186,6 +265,11 @@ def prosail(
     A version of PROSPECT in 4SAIL (`bidirectional_reflectance`). With float64 arguments, equal to
     the classical codes within 1e-12 where those are defined.
 
+    Large batches are computed in passes of 48 x 1024 canopies times wavelengths, so that a call
+    takes about 10 MB in float32 beside its arguments and its result, whatever the batch. Where a
+    gradient is asked for, some fifteen numbers per canopy and wavelength are kept until then: 65 MB
+    for the ten Sentinel-2 bands of 16384 canopies (`benchmarks/speed` measures both).
+
     References
     ----------
     .. [1] Jacquemoud et al., 2009, Remote Sensing of Environment 113, S56-S66,
@@ -198,29 +282,19 @@ def prosail(
     (torch.Size([2101]), True)
     """
     version = _version_of(leaf_model, spectra)
-    ant, cm, prot, cbc = _leaf_contents(version, ant, cm, prot, cbc)
-    rest = _without_none(
-        cbrown=cbrown, cw=cw, lai=lai, hspot=hspot, tts=tts, tto=tto, psi=psi, rsoil=rsoil
-    )
-    angles = [value for value in (ala, lidfa, lidfb, skyl) if value is not None]
-    n, cab, car, ant, cm, prot, cbc, cbrown, cw, lai, hspot, tts, tto, psi, rsoil, *_ = tensors(
-        n, cab, car, ant, cm, prot, cbc, *rest, *angles
+    scalars, spectral = _arguments(
+        version,
+        leaf_angle,
+        *(n, cab, car, ant, cbrown, cw, cm, lai, ala, hspot, tts, tto, psi),
+        *(rsoil, prot, cbc, lidfa, lidfb, skyl),
     )
     if spectra is None:
-        spectra = leaf_spectra(version=version, dtype=n.dtype, device=n.device)
-    if version == "PRO":
-        k = absorption_pro(n, cab, car, ant, cbrown, cw, prot, cbc, spectra)
-    else:
-        k = absorption(n, cab, car, ant, cbrown, cw, cm, spectra)
-    rho, tau = plate_model(k, n[..., None], spectra)
-    lidf = _leaf_angles(leaf_angle, ala, lidfa, lidfb).to(device=n.device, dtype=n.dtype)
-    ks, ko, bf, sob, sof, dso = canopy_geometry(lidf, tts, tto, psi)
-    tsstoo, sumint = hotspot(lai, ks, ko, dso, hspot, hotspot_method)
-    scalars = [value[..., None] for value in (lai, ks, ko, bf, sob, sof, tsstoo, sumint)]
-    if skyl is None:
-        return bidirectional_reflectance(rho, tau, rsoil, *scalars)
-    flux = canopy_fluxes(rho, tau, rsoil, *scalars)
-    return under_sky(flux.rsot, flux.rdot, skyl)
+        soil = cast(Tensor, spectral[0])
+        spectra = leaf_spectra(version=version, dtype=soil.dtype, device=soil.device)
+    one_pass = functools.partial(
+        _one_pass, spectra=spectra, hotspot_method=hotspot_method, band_weights=None
+    )
+    return in_passes(one_pass, scalars, spectral, canopies_per_pass(len(spectra.wavelength_nm)))
 
 
 class PROSAIL(nn.Module):
@@ -238,11 +312,20 @@ class PROSAIL(nn.Module):
         Family of leaf angles.
     dtype : torch.dtype, optional
         Of the constants; default that of `spectral`, else torch's.
+    compile : bool
+        Whether to compile the model with `torch.compile`, on the first call of each kind (dtype,
+        device, arguments given, gradient asked for) and then for all batch sizes: it takes half a
+        minute and needs a C++ compiler. Passes are filled up to their size, so that a few canopies
+        cost as much as a thousand.
 
     Attributes
     ----------
     wavelength_nm : Tensor, shape (W,)
         Wavelengths at which soil reflectance is asked for. [nm]
+
+    Notes
+    -----
+    Memory as `prosail`: of spectra that bands are averaged from, one pass at a time is kept.
     """
 
     band_weights: Tensor | None
@@ -255,6 +338,7 @@ class PROSAIL(nn.Module):
         leaf_model: str = "prospect_d",
         leaf_angle: str = "campbell",
         dtype: torch.dtype | None = None,
+        compile: bool = False,
     ) -> None:
         super().__init__()
         if isinstance(spectral, BandQuadrature):
@@ -272,6 +356,9 @@ class PROSAIL(nn.Module):
         self.leaf_angle = leaf_angle
         self.register_buffer("band_weights", weights, persistent=False)
         self.hotspot_method = hotspot_method
+        self._compiled = (
+            torch.compile(_one_pass, fullgraph=True, dynamic=False) if compile else None
+        )
 
     @property
     def spectra(self) -> LeafSpectra:
@@ -322,17 +409,19 @@ class PROSAIL(nn.Module):
         Tensor, shape (..., B) or (..., W)
             Reflectance factor, as from `prosail`. [1]
         """
-        spectrum = prosail(
-            *(n, cab, car, ant, cbrown, cw, cm, lai, ala, hspot, tts, tto, psi, rsoil),
-            prot=prot,
-            cbc=cbc,
-            lidfa=lidfa,
-            lidfb=lidfb,
-            skyl=skyl,
-            leaf_angle=self.leaf_angle,
-            spectra=self.spectra,
-            hotspot_method=self.hotspot_method,
+        scalars, spectral = _arguments(
+            self.version,
+            self.leaf_angle,
+            *(n, cab, car, ant, cbrown, cw, cm, lai, ala, hspot, tts, tto, psi),
+            *(rsoil, prot, cbc, lidfa, lidfb, skyl),
         )
-        if self.band_weights is None:
-            return spectrum
-        return spectrum @ self.band_weights.to(spectrum)
+        spectra = self.spectra
+        one_pass = functools.partial(
+            self._compiled or _one_pass,
+            spectra=spectra,
+            hotspot_method=self.hotspot_method,
+            band_weights=self.band_weights,
+        )
+        filled = self._compiled is not None
+        size = canopies_per_pass(len(spectra.wavelength_nm), filled=filled)
+        return in_passes(one_pass, scalars, spectral, size, always=filled)

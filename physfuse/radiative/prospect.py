@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ._arguments import Numeric, broadcast, tensors
-from ._numerics import chosen, is_below
+from ._numerics import UNITS, chosen, is_below, mixed
 from .errors import DomainError
 from .expint import leaf_transmissivity
 from .optical_constants import LeafSpectra, leaf_spectra
@@ -34,6 +34,8 @@ ABSORPTANCE_FLOOR = 0.25
 NEAR = 0.005
 """Below this y^2 the pile of plates is computed from a series, see `plate_model`."""
 
+_ANGLE_SERIES = ((49.0, 72.0), (25.0, 42.0), (9.0, 20.0), (1.0, 6.0))
+
 
 def _layer_absorption(
     n: Numeric, contents: Sequence[Numeric], specific: Sequence[Tensor]
@@ -41,7 +43,7 @@ def _layer_absorption(
     """Sum of content times specific absorption, over n."""
     layers, *amounts = broadcast(*tensors(n, *contents))
     coefficients = torch.stack(tuple(specific)).to(layers)
-    return torch.stack(amounts, dim=-1) @ coefficients / layers[..., None]
+    return mixed(amounts, coefficients) / layers[..., None]
 
 
 def _require_version(spectra: LeafSpectra, version: str) -> None:
@@ -161,9 +163,11 @@ def multiple_angle(order: Tensor, y_sq: Tensor) -> Tensor:
         sinh(order asinh y) / y.
     """
     order_sq = order * order
-    total = 1.0 + (order_sq - 49.0) / 72.0 * y_sq
-    for odd_sq, denominator in ((25.0, 42.0), (9.0, 20.0), (1.0, 6.0)):
-        total = 1.0 + (order_sq - odd_sq) / denominator * y_sq * total
+    one, _ = UNITS.like(y_sq)
+    factors = [(order_sq - odd_sq) / denominator for odd_sq, denominator in _ANGLE_SERIES]
+    total = torch.addcmul(one, factors[0], y_sq)
+    for factor in factors[1:]:
+        total = torch.addcmul(one, factor * y_sq, total)
     return order * total
 
 
@@ -207,29 +211,33 @@ def plate_model(
         t.to(k.dtype) for t in (spectra.t_surface, spectra.t_inward, spectra.t_outward)
     )
     precision = torch.finfo(k.dtype)
+    one, half = UNITS.like(k)
     tau = leaf_transmissivity(k).clamp_min(precision.tiny**0.5)
     inside = (1.0 - t_out) * tau
-    crossing = t_out * tau / (1.0 - inside * inside)
-    t_first = t_surface * crossing
-    r_first = 1.0 - t_surface + inside * t_first
-    t = t_in * crossing
-    r = 1.0 - t_in + inside * t
-    absorbed = t_in * (1.0 - tau) / (1.0 - inside) + ABSORPTANCE_FLOOR * precision.eps
-    lower, upper = 1.0 + r - t, 1.0 + t - r
-    root_sq = absorbed * lower * upper * (1.0 + r + t)
+    crossing = tau / torch.addcmul(one, inside, inside, value=-1.0)
+    t_first = (t_surface * t_out) * crossing
+    r_first = torch.addcmul(1.0 - t_surface, inside, t_first)
+    t = (t_in * t_out) * crossing
+    r = torch.addcmul(1.0 - t_in, inside, t)
+    floor = k.new_full((), ABSORPTANCE_FLOOR * precision.eps)
+    absorbed = torch.addcdiv(floor, t_in * (one - tau), one - inside)
+    difference = r - t
+    less = torch.addcmul(absorbed, absorbed, difference)
+    root_sq = less * (one - difference) * (one + r + t)
     root = torch.sqrt(root_sq)
-    half_over_t = 0.5 / t
+    half_over_t = half / t
     m = n - 1.0
-    decay = torch.exp(-m * torch.log1p((absorbed * lower + root) * half_over_t))
-    half_decay_sq = 0.5 * decay * decay
+    decay = torch.exp(-m * torch.log1p((less + root) * half_over_t))
+    half_decay_sq = half * decay * decay
     y_sq = root_sq * half_over_t * half_over_t
     sine = chosen(
         is_below(y_sq, NEAR),
         decay * half_over_t * multiple_angle(m, y_sq.clamp_max(NEAR)),
-        (0.5 - half_decay_sq) / root,
+        (half - half_decay_sq) / root,
     )
-    ratio = t_first / (0.5 + half_decay_sq + (1.0 - r * r - t * t) * sine)
-    return r_first + 2.0 * r * t * sine * ratio, decay * ratio
+    lost = torch.addcmul(torch.addcmul(one, r, r, value=-1.0), t, t, value=-1.0)
+    ratio = t_first / torch.addcmul(half + half_decay_sq, lost, sine)
+    return torch.addcmul(r_first, r * t, sine * ratio, value=2.0), decay * ratio
 
 
 def prospect_d(

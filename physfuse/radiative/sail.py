@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ._arguments import Numeric, tensors
-from ._numerics import log_mean
+from ._numerics import UNITS, log_mean
 from .directions import HOTSPOT_METHODS, CanopyGeometry, canopy_geometry, hotspot
 
 __all__ = [
@@ -126,17 +126,19 @@ def _diffuse(rho: Tensor, tau: Tensor, lai: Tensor, bf: Tensor) -> _Diffuse:
     Written with cosh and sinh of m lai, both divided by e^(m lai) and sinh by m, so that m = 0 (no
     absorption) needs no branch.
     """
+    one, half = UNITS.like(rho)
     total, along = rho + tau, bf * (rho - tau)
-    absorbed = 1.0 - total
+    absorbed = one - total
     floor = eigenvalue_floor(rho.dtype)
-    m = torch.sqrt((torch.addcmul(absorbed, absorbed, along) + floor).clamp_min(0.02 * floor))
-    sigb = 0.5 * (total + along)
-    att = 1.0 - total + sigb
+    m_sq = torch.addcmul(absorbed, absorbed, along) + rho.new_full((), floor)
+    m = torch.sqrt(m_sq.clamp_min(0.02 * floor))
+    sigb = half * (total + along)
+    att = absorbed + sigb
     path = m * lai
     decay = torch.exp(-path)
     decay_sq = decay * decay
-    spread = lai * log_mean(torch.ones_like(decay), decay_sq, 2.0 * path)
-    per = 1.0 / torch.addcmul(0.5 + 0.5 * decay_sq, att, spread)
+    spread = lai * log_mean(one, decay_sq, path + path)
+    per = torch.addcmul(torch.addcmul(half, half, decay_sq), att, spread).reciprocal()
     return _Diffuse(
         *(lai, total, along, m, att + m, att - m, sigb, decay),
         *(sigb * spread * per, decay * per),
@@ -150,21 +152,24 @@ def _beam(k: Tensor, diffuse: _Diffuse) -> _Beam:
     eigenvalue m: no term has a factor 1/m or 1/(k - m).
     """
     lai, total, along, m, above, below, sigb, decay, rdd, tdd = diffuse
+    _, half = UNITS.like(m)
     gap = torch.exp(-k * lai)
     transfer = lai * log_mean(decay, gap, (k - m) * lai)
-    bright, half = 0.5 * k * total, 0.5 * along
-    down, up = bright - half, bright + half
+    bright, uneven = (half * k) * total, half * along
+    down, up = bright - uneven, bright + uneven
     source = torch.addcmul(down * above, up, sigb)
     mirrored = torch.addcmul(up * below, down, sigb)
     behind = torch.addcmul(up * gap, mirrored, transfer)
-    per_sum = 1.0 / (k + m)
-    transmitted = (source * transfer - rdd * behind - down * (gap - tdd)) * per_sum
+    per_sum = (k + m).reciprocal()
+    scattered = torch.addcmul(source * transfer, rdd, behind, value=-1.0)
+    transmitted = torch.addcmul(scattered, down, tdd - gap) * per_sum
     return _Beam(gap, down, up, source, mirrored, transfer, behind, transmitted, per_sum)
 
 
 def _reflected(beam: _Beam, diffuse: _Diffuse) -> Tensor:
     """Light that a direct beam loses upwards."""
-    return (beam.up + beam.down * diffuse.rdd - diffuse.tdd * beam.behind) * beam.per_sum
+    lost = torch.addcmul(beam.up, beam.down, diffuse.rdd)
+    return torch.addcmul(lost, diffuse.tdd, beam.behind, value=-1.0) * beam.per_sum
 
 
 def _multiple(
@@ -172,13 +177,13 @@ def _multiple(
 ) -> Tensor:
     """Light scattered more than once on its way from sun to sensor, over black soil."""
     both = (1.0 - sun.gap * view.gap) / (ks + ko)
-    unbounded = (sun.source * view.up + sun.mirrored * view.down) * view.per_sum
-    return sun.per_sum * (
-        unbounded * (both - sun.transfer * view.gap)
-        - 0.5 * diffuse.total * diffuse.along * ((ks - ko) * both)
-        + sun.down * view_reflected
-        - sun.behind * view.transmitted
+    unbounded = torch.addcmul(sun.source * view.up, sun.mirrored, view.down) * view.per_sum
+    parted = torch.addcmul(both, sun.transfer, view.gap, value=-1.0)
+    tilted = torch.addcmul(
+        unbounded * parted, diffuse.total * diffuse.along, (ks - ko) * both, value=-0.5
     )
+    onward = torch.addcmul(tilted, sun.down, view_reflected)
+    return sun.per_sum * torch.addcmul(onward, sun.behind, view.transmitted, value=-1.0)
 
 
 def bidirectional_reflectance(
@@ -235,11 +240,14 @@ def bidirectional_reflectance(
     """
     diffuse = _diffuse(rho, tau, lai, bf)
     sun, view = _beam(ks, diffuse), _beam(ko, diffuse)
-    single = (sob * rho + sof * tau) * (lai * sumint)
+    depth = lai * sumint
     multiple = _multiple(sun, view, _reflected(view, diffuse), ks, ko, diffuse)
+    canopy = torch.addcmul(torch.addcmul(multiple, sob * depth, rho), sof * depth, tau)
+    one, _ = UNITS.like(diffuse.rdd)
     through = (sun.gap + sun.transmitted) * (view.gap + view.transmitted)
-    ground = tsstoo - sun.gap * view.gap + through / (1.0 - rsoil * diffuse.rdd)
-    return single + multiple + rsoil * ground
+    once = torch.addcmul(one, rsoil, diffuse.rdd, value=-1.0)
+    ground = torch.addcdiv(tsstoo - sun.gap * view.gap, through, once)
+    return torch.addcmul(canopy, rsoil, ground)
 
 
 def canopy_fluxes(
