@@ -8,7 +8,6 @@ from torch import Tensor
 
 from .gauss_newton import Problem
 from .likelihood import Stream
-from .operators import OpticalOperator
 
 MEMORY = 15.0  # days after which a guess has lost weight by a factor e
 PRIOR_WEIGHT = 0.1  # weight of the prior median against one clear acquisition
@@ -80,10 +79,11 @@ def _contrast(stream: Stream) -> tuple[Tensor, Tensor]:
 
 
 def _channel_near(stream: Stream, centre_nm: float, reach_nm: float) -> int | None:
-    """Channel of an optical stream nearest to a wavelength, None where all are out of reach."""
-    if not isinstance(stream.operator, OpticalOperator):
+    """Channel nearest to a wavelength, None where all are out of reach or no centre is stated."""
+    centres: list[float] | None = getattr(stream.operator, "centre_nm", None)
+    if centres is None:
         return None
-    away = [abs(nm - centre_nm) for nm in stream.operator.centre_nm]
+    away = [abs(nm - centre_nm) for nm in centres]
     at = min(range(len(away)), key=away.__getitem__)
     return at if away[at] <= reach_nm else None
 

@@ -14,6 +14,7 @@ import torch
 
 from physfuse.cube import open_optical, open_radar
 from physfuse.inference.gauss_newton import Problem, evaluate
+from physfuse.inference.initial import first_guess
 from physfuse.inference.sampling import draw_prior
 from physfuse.run import build_problem, plan_run
 from physfuse.scores import SplitNormal
@@ -114,6 +115,20 @@ def test_the_true_operators_are_used_within_the_block_alone(
     outside = build_problem(run, slice(0, 2))
     kinds = [[type(s.operator).__name__ for s in p.streams] for p in (inside, outside)]
     assert kinds == [["PlantedOptical", "RadarOperator"], ["OpticalOperator", "RadarOperator"]]
+
+
+def test_a_retrieval_by_the_true_operators_starts_where_that_of_physics_does(
+    seasons: ModuleType, faults: ModuleType
+):
+    optical, radar = seasons.calendar(2)
+    optical["reflectance"][:, 6:8] = 0.4  # leaves: without a look at them the start is the prior
+    run = plan_run(open_optical(optical), open_radar(radar))
+    own = build_problem(run, slice(0, 2))
+    knots = torch.from_numpy(run.knot_days).double()
+    x, _ = first_guess(own, knots)
+    bent, _ = first_guess(faults.planted(own, "gain", 1.0, "baghdadi_2016"), knots)
+    assert float(x.abs().max()) > 0.5
+    assert torch.equal(x, bent)
 
 
 def test_a_gain_is_two_percent_for_each_strength(
