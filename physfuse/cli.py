@@ -204,8 +204,8 @@ def _add_retrieve(parser: argparse.ArgumentParser) -> None:
         "--model",
         default="physics",
         metavar="NAME",
-        help="physics (the default), physics-calibrated, learned-sim, hybrid, or the folder that "
-        "physfuse fit has written",
+        help="physics (the default), physics-calibrated, learned-sim, learned, hybrid, or the folder "
+        "that physfuse fit has written",
     )
     add(
         "--calibration",
@@ -313,7 +313,8 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
         type=_names,
         default=["physics"],
         metavar="A,B",
-        help="physics (the default), physics-calibrated",
+        help="physics (the default), physics-calibrated, learned-sim, learned, hybrid, or "
+        "hybrid-fitted, which is fitted by folds of points",
     )
     add(
         "--baselines",
@@ -327,7 +328,8 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
         type=_names,
         default=[],
         metavar="A,B",
-        help="no-radar,radar-shuffled: each model once more without, or with shuffled radar",
+        help="no-radar,radar-shuffled: each model once more without, or with shuffled radar; "
+        "no-residual: each hybrid once more without its residual",
     )
     add("--out", required=True, metavar="DIR", help="folder to write")
     add("--sites", type=int, default=200, metavar="N", help="points that are drawn, at most (200)")

@@ -46,7 +46,7 @@ from physfuse.training_curve import training_curve
 from physfuse.withheld_loss import GAPS, Judged, Windows, draw_windows, withheld_loss
 from physfuse.workers import in_order
 
-STEPS = 100
+STEPS = 60
 BATCH = 16  # pixel-years of one step
 PART = 8  # of them solved at once
 HELD_OUT = 0.25  # of the sampled pixels

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -130,7 +130,8 @@ def evaluate(
         for reflectance, "per-date-inversion" and "constant" for measurements. All that can be had
         where not given.
     controls : sequence of str
-        "no-radar", "radar-shuffled": each model once more without, or with shuffled radar.
+        "no-radar", "radar-shuffled": each model once more without, or with shuffled radar;
+        "no-residual": each hybrid once more without its residual.
     out : path, optional
         Folder for ``scores.csv``, ``scores.json``, ``RESULTS.md`` and figures.
     sites : int, optional
@@ -414,9 +415,10 @@ def judge(
     by_variable = {m.variable: _field_cases(points, m, predictions.in_situ) for m in measured}
     by_variable = {name: one for name, one in by_variable.items() if one.arms}
     rows: list[Row] = []
-    references = [REFERENCE, *(a for a in predictions.withheld if a.endswith("/no-radar"))]
-    if any(name in predictions.withheld for name in JUDGED if name != PHYSICS):
-        references.append(PHYSICS)
+    references = [REFERENCE, *_controls_of(predictions.withheld)]
+    judged = [name for name in JUDGED if name in predictions.withheld]
+    # The model as it is, and calibrated, against which whatever is learned must show its worth.
+    references += [name for name in (PHYSICS, CALIBRATED) if len(judged) > 1 and name in judged]
     for one in cases:
         rows += score_rows(one, references, seed=seed, draws=DRAWS)
     for m in measured:
@@ -431,6 +433,11 @@ def judge(
     return Evaluation(
         Table(rows), cases, by_variable, list(targets), predictions.left_out, details, []
     )
+
+
+def _controls_of(arms: Iterable[str]) -> list[str]:
+    """Arms without something, against which the whole is compared."""
+    return [arm for arm in arms if arm.endswith(("/no-radar", "/no-residual"))]
 
 
 def _cases(
@@ -490,7 +497,7 @@ def _field_cases(
 
 def _field_rows(measured: field.Measurements, cases: Cases, seed: int) -> list[Row]:
     """Scores of one variable, and again with the measurement's error in the prediction."""
-    references = [PER_DATE, "constant", *(a for a in cases.arms if a.endswith("/no-radar"))]
+    references = [PER_DATE, "constant", *_controls_of(cases.arms)]
     rows = score_rows(cases, references, seed=seed, draws=DRAWS)
     if measured.sd is None:
         return rows
