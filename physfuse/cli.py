@@ -204,8 +204,8 @@ def _add_retrieve(parser: argparse.ArgumentParser) -> None:
         "--model",
         default="physics",
         metavar="NAME",
-        help="physics (the default), physics-calibrated, learned-sim, learned, hybrid, or the folder "
-        "that physfuse fit has written",
+        help="physics (the default), physics-calibrated, learned-sim, learned, hybrid, or the "
+        "folder that physfuse fit has written",
     )
     add(
         "--calibration",
