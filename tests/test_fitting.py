@@ -21,14 +21,14 @@ from physfuse.models.hybrid_card import CARD, WEIGHTS, load_hybrid
 from physfuse.radiative.errors import CubeError, DomainError, OutputExistsError
 from physfuse.simulation import Simulation, simulate_fields
 
-QUICK = {"calibrated": False, "steps": 2, "quiet": True}
+QUICK = {"calibrated": False, "steps": 1, "quiet": True}
 
 
 @pytest.fixture(scope="module")
 def season() -> Simulation:
-    """Six points over ten weeks."""
+    """Eight points over six weeks."""
     return simulate_fields(
-        6, 2021, start="2021-04-20", end="2021-06-30", gap_days=5, looks=60.0, seed=3
+        8, 2021, start="2021-05-01", end="2021-06-12", gap_days=5, looks=60.0, seed=3
     )
 
 
@@ -38,7 +38,7 @@ def fitted(season: Simulation, tmp_path_factory: pytest.TempPathFactory) -> Path
     folder = tmp_path_factory.mktemp("fit") / "model"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fitting, "CONFIRMED", -math.inf)
-        patch.setattr(fitting, "GAPS", (1.0, 15.0))
+        patch.setattr(fitting, "GAPS", (15.0,))
         found = fit(season.optical, season.radar, out=folder, **QUICK)
     assert "nat per channel" in found.text()
     return folder
@@ -49,6 +49,7 @@ def test_a_fit_that_nothing_confirms_is_physics(
 ):
     monkeypatch.setattr(fitting, "CONFIRMED", math.inf)
     monkeypatch.setattr(fitting, "GAPS", (1.0,))
+    monkeypatch.setattr(fitting, "PARTS", {"residual": ("residual",)})
     found = fit(season.optical, None, out=tmp_path / "model", **QUICK)
     assert not found.kept
     plain = untrained(bands=found.hybrid.bands).state_dict()
@@ -59,7 +60,7 @@ def test_a_fit_that_nothing_confirms_is_physics(
 def test_the_card_says_what_it_was_fitted_with(fitted: Path):
     card = json.loads((fitted / CARD).read_text())
     assert card["kind"] == "hybrid"
-    assert card["training"]["pixels"] == 6
+    assert card["training"]["pixels"] == 8
     assert re.fullmatch("[0-9a-f]{64}", card["sha256"])
     assert {p.suffix for p in fitted.rglob("*") if p.is_file()} <= {".json", ".safetensors", ".png"}
 

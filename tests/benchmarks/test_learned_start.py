@@ -25,6 +25,7 @@ def test_an_acquisition_costs_physics_one_linearisation_for_each_step_and_the_st
     assert row["faster"] == pytest.approx(28.5)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:radar cube.*are <= 0")
 def test_own_prior_and_twin_rows_are_scored_for_both_arms(benchmark_module: ModuleType) -> None:
     rows = benchmark_module.own_prior_rows(2)

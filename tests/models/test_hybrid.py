@@ -24,15 +24,16 @@ from ..inference.builders import DOUBLE, make_problem
 
 KNOTS = (0.0, 9.0, 21.0, 40.0)
 KNOT_DAY = torch.tensor(KNOTS, dtype=DOUBLE)
+N_PIXELS = 3
 SEASON = torch.zeros(1, dtype=DOUBLE)
-TIGHT = Options(tolerance=1e-8, max_iterations=200)
+TIGHT = Options(tolerance=1e-5, max_iterations=100)
 
 
 def simulated(optical: tuple[int, ...] = (0, 1, 3), radar: tuple[int, ...] = (0, 2)) -> Problem:
-    """Ten bands and both polarisations over five pixels, drawn from the prior."""
-    problem = make_problem(KNOTS, optical, radar, n_pixels=5)
+    """Ten bands and both polarisations over three pixels, drawn from the prior."""
+    problem = make_problem(KNOTS, optical, radar, n_pixels=N_PIXELS)
     generator = torch.Generator().manual_seed(4)
-    x, c = draw_prior(problem.transitions, problem.layout.prior_sd_c(), 5, generator)
+    x, c = draw_prior(problem.transitions, problem.layout.prior_sd_c(), N_PIXELS, generator)
     streams = tuple(
         s._replace(gain=optical_gain) if s.sensor == "optical" else s for s in problem.streams
     )
@@ -96,9 +97,9 @@ def test_without_observations_the_posterior_is_the_learned_prior_on_every_day():
     for i, name in enumerate(names):
         row = problem.layout.variable(name)
         at = problem.layout.component_of(name)
-        expected = (row.prior_mean + shift[:, at])[:, None].expand(-1, 5)
+        expected = (row.prior_mean + shift[:, at])[:, None].expand(-1, N_PIXELS)
         torch.testing.assert_close(mean[..., i], expected, rtol=0, atol=1e-8)
-        variance = torch.full((4, 5), row.prior_sd**2, dtype=DOUBLE)
+        variance = torch.full((4, N_PIXELS), row.prior_sd**2, dtype=DOUBLE)
         torch.testing.assert_close(covariance[..., i, i], variance, rtol=1e-6, atol=0)
 
 
