@@ -28,7 +28,7 @@ QUICK = {"calibrated": False, "steps": 1, "quiet": True}
 def season() -> Simulation:
     """Eight points over six weeks."""
     return simulate_fields(
-        8, 2021, start="2021-05-01", end="2021-06-12", gap_days=5, looks=60.0, seed=3
+        8, 2021, start="2021-05-01", end="2021-06-12", gap_days=5, looks=120.0, seed=3
     )
 
 
