@@ -13,13 +13,14 @@ from tempfile import TemporaryDirectory
 
 import torch
 
-from physfuse.fitting import STEPS, fit
+from physfuse.fitting import fit
 from physfuse.models.card import save_trained
 from physfuse.simulation import simulate_fields
 
 FIELDS = 128
 YEAR = 2019
 SEED = 20
+STEPS = 60
 
 
 def main() -> None:

@@ -249,14 +249,15 @@ def attach(
     .. [1] Saad and Schultz, 1986, SIAM Journal on Scientific and Statistical Computing 7(3),
        856-869, doi:10.1137/0907058.
     """
-    x, c = state.x.detach().to(torch.float64), state.c.detach().to(torch.float64)
+    # What the adjoint closes over has no graph of its own, or each solve would keep itself alive.
+    x0, c0 = state.x.detach().to(torch.float64), state.c.detach().to(torch.float64)
     with torch.no_grad():
-        here = start(problem, x, c)
+        here = start(problem, x0, c0)
         prior = markov_prior(problem.transitions, here.weights)
         factors = newton_step(problem, here, prior)
 
     def adjoint(vx: Tensor, vc: Tensor) -> tuple[Tensor, Tensor]:
-        at_x, at_c = x.clone().requires_grad_(), c.clone().requires_grad_()
+        at_x, at_c = x0.clone().requires_grad_(), c0.clone().requires_grad_()
         gx, gc = cost_gradient(problem, at_x, at_c)
 
         def transposed(lx: Tensor, lc: Tensor) -> tuple[Tensor, Tensor]:
@@ -266,8 +267,8 @@ def attach(
         ends = (tolerance, directions)
         return _gmres(transposed, lambda rx, rc: backsolve(factors, rx, rc), vx, vc, ends)
 
-    by_x, by_c = cost_gradient(problem, x, c)
-    x, c = _Implicit.apply(by_x, by_c, x, c, adjoint)  # type: ignore[no-untyped-call]
+    by_x, by_c = cost_gradient(problem, x0, c0)
+    x, c = _Implicit.apply(by_x, by_c, x0, c0, adjoint)  # type: ignore[no-untyped-call]
     linear = tuple(linearise_with_graph(problem, s, x, c) for s in problem.streams)
     frozen = tuple(freeze(s, part) for s, part in zip(problem.streams, linear, strict=True))
     weights = jump_weights(problem.transitions, x)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from dataclasses import replace
 
 import numpy as np
@@ -244,3 +246,22 @@ def test_nothing_asked_for_gives_the_solution_back(solution: tuple[Problem, Stat
         rtol=1e-6,
         atol=1e-9,
     )
+
+
+def test_a_solve_that_is_let_go_is_freed_at_once():
+    """No circle of references through the graph: training would fill the memory between sweeps."""
+    problem = simulated()
+    observed = problem.streams[0].observed.clone().requires_grad_()
+    asked = replace(
+        problem, streams=(problem.streams[0]._replace(observed=observed), *problem.streams[1:])
+    )
+    state = iterate(problem, *first_guess(problem, torch.tensor(KNOTS, dtype=DOUBLE)), TIGHT).state
+    gc.disable()
+    try:
+        found = attach(asked, state)
+        found.x.square().sum().backward()
+        kept = weakref.ref(found.x)
+        del found
+        assert kept() is None
+    finally:
+        gc.enable()
