@@ -648,9 +648,7 @@ def sample_problem(run: Run, sample: int, seed: int) -> Problem:
     n_pixels = run.grid.n_pixels
     order = np.random.default_rng(seed).permutation(n_pixels)[: CANDIDATES * sample]
     looked = np.sort(order)
-    optical = [_read_optical(cube, looked) for cube in run.optical]
-    radar = [_read_radar(cube, looked) for cube in run.radar]
-    problem = problem_of(run, optical, radar, len(looked))
+    problem = problem_at(run, looked)
     count = torch.zeros(len(looked), dtype=torch.long)
     for stream in problem.streams:
         count = count + stream.valid.any(-1).sum(-1)
@@ -662,6 +660,24 @@ def sample_problem(run: Run, sample: int, seed: int) -> Problem:
             "nothing to calibrate with"
         )
     return problem.take(torch.tensor(sorted(with_data[:sample])))
+
+
+def problem_at(run: Run, pixels: np.ndarray) -> Problem:
+    """Problem of some pixels of the grid.
+
+    Parameters
+    ----------
+    run : Run
+    pixels : ndarray of int
+        In ascending order.
+
+    Returns
+    -------
+    Problem
+    """
+    optical = [_read_optical(cube, pixels) for cube in run.optical]
+    radar = [_read_radar(cube, pixels) for cube in run.radar]
+    return problem_of(run, optical, radar, len(pixels))
 
 
 def _read_optical(cube: OpticalCube, pixels: np.ndarray) -> OpticalBatch:

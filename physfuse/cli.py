@@ -45,12 +45,15 @@ examples:
 _FIT = """\
 Fit a hybrid to cubes: a prior mean that follows the season, a bounded residual that the state
 cannot explain, and noise, learned by predicting withheld dates from the others. No labels are
-needed. What all pixels share is calibrated first, unless --calibration is given. Training starts at
-physics and returns to it where held-out pixels confirm nothing. A fit broken off goes on."""
+needed; measurements that are given, --labels FILE.csv with columns site,time and daily states with
+their error (lai,lai_sd; a pixel of a map is the site y12_x30), are learned from too. What all
+pixels share is calibrated first, unless --calibration is given. Training starts at physics and
+returns to it where held-out pixels confirm nothing. A fit broken off goes on."""
 
 _FIT_EXAMPLES = """\
 examples:
   physfuse fit --optical optical.nc --radar radar.nc --out model
+  physfuse fit --optical points.nc --labels field_lai.csv --out model
   physfuse retrieve --optical optical.nc --radar radar.nc --model model --out daily.nc"""
 
 _SIMULATE = """\
@@ -261,7 +264,7 @@ def _add_calibrate(parser: argparse.ArgumentParser) -> None:
     add("--optical", nargs="+", action="extend", metavar="FILE", help="one or several cubes")
     add("--radar", nargs="+", action="extend", metavar="FILE", help="one or several cubes")
     add("--out", required=True, metavar="FILE", help="output, JSON")
-    add("--sample", type=int, default=128, metavar="N", help="pixels, taken at random (128)")
+    add("--sample", type=int, default=None, metavar="N", help="pixels, taken at random (96)")
     _add_physics(parser)
     _add_output(parser)
 
@@ -273,7 +276,8 @@ def _add_fit(parser: argparse.ArgumentParser) -> None:
     add("--out", required=True, metavar="DIR", help="folder of the model")
     add("--calibration", metavar="FILE", help="from physfuse calibrate; made first without it")
     add("--not-calibrated", action="store_true", help="take the state table as it is")
-    add("--sample", type=int, default=128, metavar="N", help="pixels, taken at random (128)")
+    add("--labels", metavar="FILE", help="measurements to learn from, CSV")
+    add("--sample", type=int, default=None, metavar="N", help="pixels, taken at random (96)")
     add("--steps", type=int, default=None, metavar="N", help="steps of training, at most")
     _add_physics(parser)
     _add_output(parser)
@@ -427,7 +431,7 @@ def _retrieve(arguments: argparse.Namespace) -> None:
 
 
 def _calibrate(arguments: argparse.Namespace) -> None:
-    from physfuse.calibration import calibrate
+    from physfuse.calibration import SAMPLE, calibrate
     from physfuse.errors import CubeError
 
     if not (arguments.optical or arguments.radar):
@@ -436,7 +440,7 @@ def _calibrate(arguments: argparse.Namespace) -> None:
         arguments.optical,
         arguments.radar,
         out=arguments.out,
-        sample=arguments.sample,
+        sample=SAMPLE if arguments.sample is None else arguments.sample,
         seed=arguments.seed,
         season=arguments.season,
         place=arguments.place,
@@ -448,6 +452,7 @@ def _calibrate(arguments: argparse.Namespace) -> None:
 
 
 def _fit(arguments: argparse.Namespace) -> None:
+    from physfuse.calibration import SAMPLE
     from physfuse.errors import DomainError
     from physfuse.fitting import STEPS, fit
 
@@ -459,7 +464,8 @@ def _fit(arguments: argparse.Namespace) -> None:
         out=arguments.out,
         calibration=arguments.calibration,
         calibrated=not arguments.not_calibrated,
-        sample=arguments.sample,
+        labels=arguments.labels,
+        sample=SAMPLE if arguments.sample is None else arguments.sample,
         steps=STEPS if arguments.steps is None else arguments.steps,
         seed=arguments.seed,
         season=arguments.season,

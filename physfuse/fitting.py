@@ -1,16 +1,16 @@
 """Fitting a hybrid: prior mean, residual and noise learned from what a cube's own dates say.
 
 No label is needed: dates are hidden, predicted from the others and scored
-(:mod:`physfuse.withheld_loss`), the gradient goes through the solve. What is calibrated is
-calibrated first; training starts at exactly that physics and returns to it where held-out pixels do
-not confirm what was learned.
+(:mod:`physfuse.withheld_loss`), the gradient goes through the solve. Where measurements in the
+field are given, what is retrieved is scored on them too (:mod:`physfuse.labels`). What is
+calibrated is calibrated first; training starts at exactly that physics and returns to it where
+held-out pixels do not confirm what was learned.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -18,8 +18,8 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor, nn
 
 from physfuse._version import __version__
 from physfuse.branches import Branch
@@ -36,20 +36,17 @@ from physfuse.identifiability import Identifiability, contributions, identifiabi
 from physfuse.inference.gauss_newton import Problem, evaluate
 from physfuse.inference.scalars import NO_CHANGES
 from physfuse.inference.state import STATE_TABLE
+from physfuse.labels import read_labels
+from physfuse.lessons import LEAST_PIXELS, FieldLesson, Gain, Lesson, Trainee, judgement
 from physfuse.models.card import Card
 from physfuse.models.hybrid import Hybrid, untrained
 from physfuse.models.hybrid_card import CARD, hybrid_card, save_hybrid
 from physfuse.radiative.errors import CubeError, DomainError, OutputExistsError
-from physfuse.run import Run, plan_run, solve, solve_state
+from physfuse.run import Run, plan_run, solve
 from physfuse.training import Progress, Schedule, train
 from physfuse.training_curve import training_curve
-from physfuse.withheld_loss import GAPS, Judged, Windows, draw_windows, withheld_loss
-from physfuse.workers import in_order
 
 STEPS = 60
-BATCH = 16  # pixel-years of one step
-PART = 8  # of them solved at once
-HELD_OUT = 0.25  # of the sampled pixels
 LEARNING_RATE = 0.012
 RELATIVE_RATES = {"hybrid.prior": 0.25, "hybrid.optical_noise": 0.25, "hybrid.radar_noise": 0.25}
 """Of the learning rate: few pixels say little of a season's mean and of the noise of each band."""
@@ -58,10 +55,7 @@ PARTS = {
     "residual": ("residual",),
     "noise": ("optical_noise", "radar_noise", "lasting"),
 }
-SHIFT_RIDGE, STRETCH_RIDGE = 0.05, 0.05  # nat per squared prior sd, per squared log factor
-FIRST_MULTIPLIER, MULTIPLIER_RATE = 5.0, 0.1
 CONFIRMED = 2.0  # standard errors by which held-out pixels must gain
-LEAST_PIXELS = 4
 REPORTED = 32  # held-out pixels of the report
 
 
@@ -77,9 +71,11 @@ class FittedHybrid:
     card : Card
     progress : Progress
         Of the training.
-    gain, gain_error : float
+    gain : Gain
         Log density per channel of held-out pixels' withheld dates, more than before the fit, and
         its standard error. [nat]
+    label_gain : Gain or None
+        The same per label of held-out pixels; None without labels. [nat]
     kept : tuple of str
         Parts of "prior", "residual" and "noise" by which held-out pixels gain most; none, and the
         hybrid is the physics it started from, where that gain is not beyond its error.
@@ -91,8 +87,8 @@ class FittedHybrid:
     hybrid: Hybrid
     card: Card
     progress: Progress
-    gain: float
-    gain_error: float
+    gain: Gain
+    label_gain: Gain | None
     kept: tuple[str, ...]
     report: Identifiability
 
@@ -102,7 +98,9 @@ class FittedHybrid:
 
     def text(self) -> str:
         """Lines for people: what was gained, whether it was kept, and how to use the model."""
-        told = f"{self.gain:+.4f} +- {self.gain_error:.4f} nat per channel"
+        told = f"{self.gain.text} nat per channel"
+        if self.label_gain is not None:
+            told += f", their labels: {self.label_gain.text} nat per label"
         verdict = (
             f"kept: {', '.join(self.kept)}"
             if self.kept
@@ -123,6 +121,7 @@ def fit(
     out: str | Path,
     calibration: Calibration | str | Path | None = None,
     calibrated: bool = True,
+    labels: str | Path | None = None,
     sample: int = SAMPLE,
     steps: int = STEPS,
     seed: int = 0,
@@ -132,7 +131,7 @@ def fit(
     overwrite: bool = False,
     quiet: bool = False,
 ) -> FittedHybrid:
-    """Fit a hybrid to cubes, without labels.
+    """Fit a hybrid to cubes, without labels or with them.
 
     Parameters
     ----------
@@ -147,6 +146,11 @@ def fit(
         From :func:`physfuse.calibrate`; made first where not given.
     calibrated : bool
         False takes the state table as it is in place of a calibration.
+    labels : path, optional
+        CSV of measurements, as ``--in-situ`` of ``physfuse evaluate`` takes it: columns ``site``
+        (the pixel ``y12_x30`` of a map), ``time`` and daily state variables, each with the standard
+        deviation of its error (``lai,lai_sd``; of LAI 20 % where there is none). At least 4
+        pixels; a quarter of them is held out.
     sample : int
         Pixels taken at random, at least 4.
     steps : int
@@ -169,6 +173,8 @@ def fit(
         The folder holds a model, or is a file.
     CubeError
         Without optical cubes, or with too few pixels that have data.
+    FileFormatError, UnknownNameError, DomainError
+        Labels that cannot be used.
     TrainingError
         A loss that is not finite; the last good checkpoint stays.
     """
@@ -178,6 +184,8 @@ def fit(
     if not optical_cubes:
         raise CubeError("a fit withholds optical dates and there is no optical cube: give optical=")
     check_common_grid([*optical_cubes, *radar_cubes])
+    sites = optical_cubes[0].grid.site_names
+    measured = [] if labels is None else read_labels(labels, sites)
     if isinstance(calibration, str | Path):
         calibration = load_calibration(calibration)
     if calibration is None and calibrated:
@@ -198,6 +206,7 @@ def fit(
         radar_cubes,
         season=season,
         bare_soil=bare_soil,
+        more_days=np.concatenate([one.day for one in measured]) if measured else None,
         changes=NO_CHANGES if calibration is None else calibration.changes,
     )
     problem = sample_problem(run, sample, seed)
@@ -211,15 +220,16 @@ def fit(
     hybrid = untrained(**architecture)
     hybrid.dressed(problem, torch.from_numpy(run.knot_days).to(torch.float64), south=run.south)
     folder.mkdir(exist_ok=True)
-    lesson = _Lesson(run, problem, seed)
-    before = lesson.judge(hybrid)
+    lesson = Lesson(run, problem, seed)
+    field = FieldLesson(run, measured, sites, seed) if measured else None
+    before = judgement(lesson, field, hybrid)
     schedule = Schedule(steps, LEARNING_RATE, check_every=max(1, steps // 10), patience=5)
-    module = _Trainee(hybrid)
+    module = Trainee(hybrid)
     generator = torch.Generator().manual_seed(seed)
     progress = train(
         module,
-        lambda g: lesson.loss(module, g),
-        lambda: float(lesson.judge(hybrid).mean()),
+        lambda g: lesson.loss(module, g) + (0.0 if field is None else field.loss(hybrid, g)),
+        lambda: sum(float(part.mean()) for part in judgement(lesson, field, hybrid)),
         schedule,
         generator,
         folder / "checkpoint",
@@ -231,21 +241,23 @@ def fit(
     tried = []
     for parts in _subsets():
         candidate = _only(hybrid, untrained(**architecture), parts)
-        gained = before - lesson.judge(candidate)
-        tried.append((float(gained.mean()), float(gained.std()), parts, candidate))
-    gain, spread, chosen, hybrid = max(tried, key=lambda one: one[0])
-    error = spread / math.sqrt(len(before))
-    kept = gain > CONFIRMED * error and gain > 0
-    if not kept:
+        now = judgement(lesson, field, candidate)
+        gains = [Gain.of(b - n) for b, n in zip(before, now, strict=True)]
+        tried.append((gains, parts, candidate))
+    gains, chosen, hybrid = max(tried, key=lambda one: sum(part.mean for part in one[0]))
+    total = sum(part.mean for part in gains)
+    if not (total > 0 and any(part.mean > CONFIRMED * part.error for part in gains)):
         chosen, hybrid = (), untrained(**architecture)
     text = None if calibration is None else json.loads(calibration.to_json())
     card = hybrid_card(
         hybrid,
         name=folder.name,
-        description="Physics with a learned prior mean, a bounded residual and learned noise.",
+        description="Physics with what held-out pixels confirmed of a learned prior mean, a "
+        f"bounded residual and learned noise: {', '.join(chosen) or 'nothing'}.",
         architecture=architecture,
         training={
-            "data": "withheld dates of the cubes given, no labels",
+            "data": "withheld dates of the cubes given"
+            + (", no labels" if labels is None else f", labels of {Path(labels).name}"),
             "pixels": problem.n_pixels,
             "steps": progress.step,
             "best_step": progress.best_step,
@@ -257,8 +269,9 @@ def fit(
         },
         command="physfuse fit",
         scores={
-            "held_out_gain_nat_per_channel": gain,
-            "standard_error": error,
+            "held_out_gain_nat_per_channel": gains[0].mean,
+            "standard_error": gains[0].error,
+            **({} if field is None else {"held_out_gain_nat_per_label": gains[1].mean}),
             "kept": list(chosen),
         },
         calibration=text,
@@ -270,7 +283,8 @@ def fit(
     if find_spec("matplotlib") is not None:
         report.figure(folder / "report.png", overwrite=True)
         training_curve(progress, folder / "training.png")
-    return FittedHybrid(folder, hybrid, card, progress, gain, error, chosen, report)
+    by_dates, by_labels = gains[0], gains[1] if field is not None else None
+    return FittedHybrid(folder, hybrid, card, progress, by_dates, by_labels, chosen, report)
 
 
 def report_on(
@@ -355,108 +369,3 @@ def _only(hybrid: Hybrid, plain: Hybrid, parts: Sequence[str]) -> Hybrid:
     own = {k: v for k, v in hybrid.state_dict().items() if k.split(".")[0] in names}
     plain.load_state_dict({**plain.state_dict(), **own})
     return plain
-
-
-class _Trainee(nn.Module):
-    """A hybrid with the multiplier of its residual's norm, which a checkpoint keeps."""
-
-    multiplier: Tensor
-
-    def __init__(self, hybrid: Hybrid) -> None:
-        super().__init__()
-        self.hybrid = hybrid
-        self.register_buffer("multiplier", torch.tensor(FIRST_MULTIPLIER))
-
-
-class _Lesson:
-    """Pixels to learn from and pixels to be judged by, with where their solution is near."""
-
-    def __init__(self, run: Run, problem: Problem, seed: int) -> None:
-        self.run, self.problem = run, problem
-        self.knot_day = torch.from_numpy(run.knot_days).to(torch.float64)
-        generator = torch.Generator().manual_seed(seed)
-        order = torch.randperm(problem.n_pixels, generator=generator)
-        n_judges = max(2, round(HELD_OUT * problem.n_pixels))
-        self.judges, self.pupils = order[:n_judges].sort().values, order[n_judges:].sort().values
-        parts = list(
-            in_order(
-                lambda at: solve_state(run, problem.take(at)).state,
-                torch.arange(problem.n_pixels).split(4 * PART),
-            )
-        )
-        self.start = (
-            torch.cat([s.x for s in parts], 1).detach(),
-            torch.cat([s.c for s in parts]).detach(),
-        )
-        judged = problem.take(self.judges)
-        self.windows = [draw_windows(judged, self.knot_day, generator, (gap,)) for gap in GAPS]
-
-    def _judged(self, hybrid: Hybrid, pixels: Tensor, windows: Windows) -> Judged:
-        x, c = self.start
-        return withheld_loss(
-            hybrid,
-            self.problem.take(pixels),
-            self.knot_day,
-            windows,
-            (x[:, pixels], c[pixels]),
-            south=self.run.south,
-        )
-
-    def judge(self, hybrid: Hybrid) -> Tensor:
-        """Loss of every held-out pixel, the mean over its windows."""
-
-        def work(job: tuple[Tensor, Windows]) -> Judged:
-            with torch.no_grad():
-                return self._judged(hybrid, *job)
-
-        jobs = [
-            (self.judges[at], windows.take(at))
-            for windows in self.windows
-            for at in torch.arange(len(self.judges)).split(4 * PART)
-        ]
-        found = list(in_order(work, jobs))
-        loss = torch.cat([f.loss * f.channels for f in found]).view(len(GAPS), -1)
-        count = torch.cat([f.channels for f in found]).view(len(GAPS), -1)
-        each = torch.where(count > 0, loss / count.clamp(min=1), torch.nan)
-        return torch.nanmean(each, 0).nan_to_num()
-
-    def loss(self, module: _Trainee, generator: torch.Generator) -> Tensor:
-        """Penalised loss of some pixels; its gradient is made part by part, side by side."""
-        hybrid = module.hybrid
-        n = min(BATCH, len(self.pupils))
-        chosen = self.pupils[torch.randperm(len(self.pupils), generator=generator)[:n]]
-        windows = draw_windows(self.problem.take(chosen), self.knot_day, generator)
-        parameters = [p for p in hybrid.parameters() if p.requires_grad]
-        multiplier = float(module.multiplier)
-
-        def work(at: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
-            with torch.enable_grad():
-                found = self._judged(hybrid, chosen[at], windows.take(at))
-                value = found.loss.sum() / n + found.norm / multiplier * (len(at) / n)
-                slopes = torch.autograd.grad(value, parameters, allow_unused=True)
-            filled = [
-                torch.zeros_like(p) if s is None else s
-                for p, s in zip(parameters, slopes, strict=True)
-            ]
-            return value.detach(), found.deviance.detach().sum() / n, filled
-
-        found = list(in_order(work, torch.arange(n).split(PART)))
-        total = sum((value for value, _, _ in found), torch.zeros(()))
-        deviance = sum((part for _, part, _ in found), torch.zeros(()))
-        module.multiplier.add_(MULTIPLIER_RATE * float(deviance))
-        slopes = [torch.stack(parts).sum(0) for parts in zip(*(f[2] for f in found), strict=True)]
-        pull = sum(
-            ((s * p).sum() for s, p in zip(slopes, parameters, strict=True)), torch.zeros(())
-        )
-        return total + (pull - pull.detach()) + self._ridge(hybrid, windows)
-
-    def _ridge(self, hybrid: Hybrid, windows: Windows) -> Tensor:
-        """What holds shift and noise back where the data do not ask for them."""
-        layout = self.problem.layout
-        shift = hybrid.shift(layout, self.knot_day, south=self.run.south)
-        ridge = SHIFT_RIDGE * (shift / layout.prior_sd_x()).square().sum(-1).mean()
-        for stream in self.problem.streams:
-            one = stream.take(self.pupils[:1])
-            factor = hybrid.stretch(one.operator, one.clear, one.geometry)
-            ridge = ridge + STRETCH_RIDGE * factor.log().square().mean()
-        return ridge

@@ -154,6 +154,7 @@ def plan_run(
     bare_soil: str = "baghdadi_2016",
     options: Options | None = None,
     predicted_days: np.ndarray | None = None,
+    more_days: np.ndarray | None = None,
     changes: Changes = NO_CHANGES,
     hybrid: Hybrid | None = None,
     infer: Callable[[Run, Problem], Solved] | None = None,
@@ -176,6 +177,8 @@ def plan_run(
         How to iterate.
     predicted_days : ndarray of int, optional
         Days of a cube to be predicted, within or outside the output.
+    more_days : ndarray of int, optional
+        Days that are solved for besides those with acquisitions.
     changes : Changes
         What a calibration changes in the table and in the noise.
     hybrid : Hybrid, optional
@@ -207,7 +210,8 @@ def plan_run(
     ends = [first, last]
     if predicted_days is not None and len(predicted_days):
         ends += [int(predicted_days.min()), int(predicted_days.max())]
-    knots = np.unique(np.concatenate([observed, ends]))
+    more = [] if more_days is None else more_days.tolist()
+    knots = np.unique(np.concatenate([observed, ends + more]))
     month, day_of_month = _month_day(season)
     starts = season_starts(int(knots[0]), int(knots[-1]), month, day_of_month)
     layout = run_layout(optical, radar, len(starts), table, changes)

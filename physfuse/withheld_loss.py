@@ -9,7 +9,6 @@ the mean negative log density per channel; no label is needed.
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -18,33 +17,23 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from physfuse.carried import carried, residuals
-from physfuse.inference.adjoint import attach, linearise_with_graph
-from physfuse.inference.dynamics import markov_prior
+from physfuse.inference.adjoint import linearise_with_graph
 from physfuse.inference.gauss_newton import (
-    Options,
     Problem,
     State,
-    iterate,
     linearise,
     local_inputs,
     model_residual,
-    newton_step,
 )
-from physfuse.inference.likelihood import STUDENT_NU, Linear, Stream, local_state
+from physfuse.inference.likelihood import Linear, Stream, local_state, log_student
 from physfuse.inference.operators import OpticalOperator
-from physfuse.inference.smoother import Marginals, marginals
+from physfuse.inference.smoother import Marginals
 from physfuse.models.hybrid import Hybrid
+from physfuse.through_solve import solved_with_graph
 
 GAPS = (1.0, 15.0, 30.0, 60.0)  # days
 TARGETS = 3  # images predicted in one window of one stream
 LEAST_CLEAR = 0.5  # clear probability of a target
-SOLVE = Options(max_iterations=40, tolerance=0.1, damping=1.0)
-ADJOINT_TOLERANCE, ADJOINT_DIRECTIONS = 1e-3, 20
-_LOG_STUDENT = (
-    math.lgamma((STUDENT_NU + 1) / 2)
-    - math.lgamma(STUDENT_NU / 2)
-    - 0.5 * math.log(STUDENT_NU * math.pi)
-)
 
 
 class Windows(NamedTuple):
@@ -173,18 +162,8 @@ def withheld_loss(
     -------
     Judged
     """
-    dressed = hybrid.dressed(without(problem, knot_day, windows), knot_day, south=south)
-    x, c = start
-    with torch.no_grad():
-        moved = 0.0 if dressed.shift is None else dressed.shift[:, None]
-        state = iterate(dressed, x - moved, c, SOLVE).state
-    if torch.is_grad_enabled():
-        found = attach(dressed, state, tolerance=ADJOINT_TOLERANCE, directions=ADJOINT_DIRECTIONS)
-        state, factors = found.state, found.factors
-    else:
-        prior = markov_prior(dressed.transitions, state.weights)
-        factors = newton_step(dressed, state, prior)
-    covariance = marginals(factors)
+    blind = without(problem, knot_day, windows)
+    dressed, state, covariance = solved_with_graph(hybrid, blind, knot_day, start, south=south)
     parts = []
     for full in problem.streams:
         if full.sensor != "optical":
@@ -255,8 +234,9 @@ def _judged(
         centre = linear.channel[:, t] + gain[:, t] * z[:, t] + sd[:, t] * noise.mean
         scale = torch.sqrt(sd[:, t] ** 2 * (1 - noise.explained) + variance[:, t])
         off = (target.observed[:, t] - centre) / scale
-        wrong = (STUDENT_NU + 1) / 2 * torch.log1p(off**2 / STUDENT_NU)
-        loss = scale.log() - _LOG_STUDENT + wrong
+        density = log_student(off)
+        wrong = log_student(torch.zeros_like(off)) - density
+        loss = scale.log() - density
         total = total + torch.where(target.valid[:, t], loss, 0.0).sum(-1)
         deviance = deviance + torch.where(target.valid[:, t], wrong, 0.0).sum(-1)
     ratio = torch.where(target.valid, missed / gain.detach(), 0.0)

@@ -58,8 +58,8 @@ def main() -> None:
     card = dataclasses.replace(
         found.card,
         name="hybrid",
-        description="Physics with a prior mean that follows the season, a bounded residual and "
-        "learned noise, fitted to simulated crop seasons of the northern temperate zone.",
+        description=f"{found.card.description} Fitted to simulated crop seasons of the northern "
+        "temperate zone.",
         training=training,
         command="python scripts/train_hybrid.py --folder physfuse/models",
     )

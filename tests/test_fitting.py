@@ -13,7 +13,7 @@ import torch
 import xarray as xr
 
 import physfuse
-from physfuse import fitting
+from physfuse import fitting, lessons
 from physfuse.errors import PhysfuseError
 from physfuse.fitting import fit
 from physfuse.models.hybrid import untrained
@@ -38,7 +38,7 @@ def fitted(season: Simulation, tmp_path_factory: pytest.TempPathFactory) -> Path
     folder = tmp_path_factory.mktemp("fit") / "model"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fitting, "CONFIRMED", -math.inf)
-        patch.setattr(fitting, "GAPS", (15.0,))
+        patch.setattr(lessons, "GAPS", (15.0,))
         found = fit(season.optical, season.radar, out=folder, **QUICK)
     assert "nat per channel" in found.text()
     return folder
@@ -48,7 +48,7 @@ def test_a_fit_that_nothing_confirms_is_physics(
     season: Simulation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(fitting, "CONFIRMED", math.inf)
-    monkeypatch.setattr(fitting, "GAPS", (1.0,))
+    monkeypatch.setattr(lessons, "GAPS", (1.0,))
     monkeypatch.setattr(fitting, "PARTS", {"residual": ("residual",)})
     found = fit(season.optical, None, out=tmp_path / "model", **QUICK)
     assert not found.kept

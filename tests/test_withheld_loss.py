@@ -7,15 +7,14 @@ import dataclasses
 import pytest
 import torch
 
+from physfuse import through_solve
 from physfuse import withheld_loss as module
 from physfuse.inference.gauss_newton import Options, Problem, iterate
 from physfuse.inference.initial import first_guess
-from physfuse.inference.sampling import draw_prior, observe
 from physfuse.models.hybrid import Hybrid, untrained
-from physfuse.streams import optical_gain
 from physfuse.withheld_loss import Judged, Windows, draw_windows, hidden_by, withheld_loss, without
 
-from .inference.builders import DOUBLE, make_problem
+from .inference.builders import DOUBLE, drawn_problem, make_problem
 
 KNOTS = (0.0, 6.0, 14.0, 21.0, 40.0)
 KNOT_DAY = torch.tensor(KNOTS, dtype=DOUBLE)
@@ -30,12 +29,7 @@ BANDS = ("B03", "B04", "B05", "B8A", "B11")
 def problem() -> Problem:
     """Five bands and both polarisations over two pixels, drawn from the prior."""
     made = make_problem(KNOTS, (0, 1, 2, 3, 4), (0, 3), n_pixels=N_PIXELS, bands=BANDS)
-    generator = torch.Generator().manual_seed(11)
-    x, c = draw_prior(made.transitions, made.layout.prior_sd_c(), N_PIXELS, generator)
-    streams = tuple(
-        s._replace(gain=optical_gain) if s.sensor == "optical" else s for s in made.streams
-    )
-    return observe(dataclasses.replace(made, streams=streams), x, c, generator)
+    return drawn_problem(made, seed=11)
 
 
 def judged(hybrid: Hybrid, problem: Problem, windows: Windows = MIDDLE) -> Judged:
@@ -108,9 +102,11 @@ def test_the_gradient_is_that_of_solving_again(
     problem: Problem, name: str, monkeypatch: pytest.MonkeyPatch
 ):
     """Along one direction of each learned part, by a central difference of complete solves."""
-    monkeypatch.setattr(module, "SOLVE", Options(max_iterations=300, tolerance=1e-12, damping=1.0))
-    monkeypatch.setattr(module, "ADJOINT_TOLERANCE", 1e-9)
-    monkeypatch.setattr(module, "ADJOINT_DIRECTIONS", 60)
+    monkeypatch.setattr(
+        through_solve, "SOLVE", Options(max_iterations=300, tolerance=1e-12, damping=1.0)
+    )
+    monkeypatch.setattr(through_solve, "ADJOINT_TOLERANCE", 1e-9)
+    monkeypatch.setattr(through_solve, "ADJOINT_DIRECTIONS", 60)
     hybrid = untrained().double()
     parameter = dict(hybrid.named_parameters())[name]
     generator = torch.Generator().manual_seed(3)

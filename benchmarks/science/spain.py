@@ -27,12 +27,12 @@ from benchmarks.science.withheld import (
 )
 from physfuse.evaluation.arms import JUDGED, NDVI, model_arms
 from physfuse.evaluation.fitting import FOLDS
-from physfuse.evaluation.in_situ import read_in_situ
 from physfuse.evaluation.page import ALL_BANDS
 from physfuse.evaluation.points import open_points
 from physfuse.evaluation.table import Cases
 from physfuse.evaluation.verb import Evaluation, judge, predict
 from physfuse.evaluation.withholding import check_targets, draw_targets, read_targets
+from physfuse.measurements import read_measurements
 from physfuse.scores import SplitNormal, coverage, r_squared, summary, widened
 
 CLEAR = 0.5
@@ -117,7 +117,7 @@ def main() -> None:
     else:
         measured = [
             m._replace(sd=MEASUREMENT_ERROR * np.abs(m.value))
-            for m in read_in_situ(folder / "field_lai.csv", points)
+            for m in read_measurements(folder / "field_lai.csv", points.sites)
         ]
     check_targets(points, targets, CLEAR)
     predictions = predict(

@@ -71,6 +71,15 @@ class Grid:
         return self.shape[1] if len(self.shape) == 2 else 1
 
     @property
+    def site_names(self) -> list[str]:
+        """Name of each pixel: the site's own, or ``y12_x30`` by row and column from 0."""
+        if self.dims != ("site",):
+            width = self.row_width
+            return [f"y{k // width}_x{k % width}" for k in range(self.n_pixels)]
+        names = [str(n) for n in self.coords["site"].values] if "site" in self.coords else []
+        return names or [f"site{i}" for i in range(self.n_pixels)]
+
+    @property
     def is_geographic(self) -> bool:
         """Whether the coordinates are longitude and latitude in degrees."""
         return self.projection is not None and self.projection.kind == "geographic"

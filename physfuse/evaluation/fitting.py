@@ -294,7 +294,7 @@ def hybrid(job: FitJob) -> Fitted:
     record = {
         "points": found.card.training["pixels"],
         "kept": found.kept,
-        "held_out_gain_nat_per_channel": [found.gain, found.gain_error],
+        "held_out_gain_nat_per_channel": list(found.gain),
         "steps": found.progress.step,
         "warnings": found.report.warnings,
     }

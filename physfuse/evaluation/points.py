@@ -148,11 +148,7 @@ def open_points(
         )
     check_common_grid([*optical_cubes, *radar_cubes])
     grid = optical_cubes[0].grid
-    if grid.dims == ("site",):
-        names = [str(n) for n in grid.coords["site"].values] if "site" in grid.coords else []
-        names = names or [f"site{i}" for i in range(grid.n_pixels)]
-    else:
-        names = [f"y{k // grid.row_width}_x{k % grid.row_width}" for k in range(grid.n_pixels)]
+    names = grid.site_names
     known = {name: i for i, name in enumerate(names)}
     if len(known) < len(names):
         raise CubeError("two sites of the cube have the same name; rename them")

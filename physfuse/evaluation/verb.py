@@ -12,7 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from physfuse.baselines import BASELINES
+from physfuse.csv_lists import sites_named
 from physfuse.cube import Source
+from physfuse.measurements import Measurements, read_measurements
 from physfuse.progress import progress_bar
 from physfuse.radiative.errors import DomainError, OutputExistsError
 from physfuse.scores import SplitNormal, Values, widened
@@ -42,7 +44,6 @@ from .withholding import (
     draw_targets,
     observed,
     read_targets,
-    sites_named,
 )
 
 ALL_BASELINES = (*BASELINES, PER_DATE)
@@ -215,7 +216,7 @@ def evaluate(
     elif gaps is not None:
         targets = draw_targets(points, gaps, least=clear, per_gap=per_gap, seed=seed)
     check_targets(points, targets, clear)
-    measured = [] if in_situ is None else field.read_in_situ(in_situ, points)
+    measured = [] if in_situ is None else read_measurements(in_situ, points.sites)
     predictions = predict(
         points,
         targets,
@@ -284,7 +285,7 @@ class Predictions(NamedTuple):
 def predict(
     points: Points,
     targets: Sequence[Target],
-    measured: Sequence[field.Measurements],
+    measured: Sequence[Measurements],
     arms: Sequence[Arm],
     baselines: Sequence[str] | None,
     *,
@@ -386,7 +387,7 @@ def predict(
 def judge(
     points: Points,
     targets: Sequence[Target],
-    measured: Sequence[field.Measurements],
+    measured: Sequence[Measurements],
     predictions: Predictions,
     *,
     seed: int = 0,
@@ -487,7 +488,7 @@ def target_blocks(points: Points, targets: Sequence[Target]) -> list[str]:
 
 
 def _field_cases(
-    points: Points, measured: field.Measurements, found: dict[str, dict[str, SplitNormal]]
+    points: Points, measured: Measurements, found: dict[str, dict[str, SplitNormal]]
 ) -> Cases:
     """Cases of one variable against the field."""
     arms = {a: by[measured.variable] for a, by in found.items() if measured.variable in by}
@@ -495,7 +496,7 @@ def _field_cases(
     return Cases(IN_SITU, measured.variable, measured.value, group, arms)
 
 
-def _field_rows(measured: field.Measurements, cases: Cases, seed: int) -> list[Row]:
+def _field_rows(measured: Measurements, cases: Cases, seed: int) -> list[Row]:
     """Scores of one variable, and again with the measurement's error in the prediction."""
     references = [PER_DATE, "constant", *_controls_of(cases.arms)]
     rows = score_rows(cases, references, seed=seed, draws=DRAWS)

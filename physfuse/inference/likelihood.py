@@ -27,6 +27,23 @@ _LOG_NORMAL = -0.5 * math.log(2 * math.pi)
 
 CLOUD_MEAN, CLOUD_SD = 0.4, 0.3  # reflectance of what is not clear, per band
 
+
+def log_student(off: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
+    """Log density of the standard Student-t with four degrees of freedom.
+
+    Parameters
+    ----------
+    off : Tensor, shape (...)
+        Distance from its middle, in scales.
+
+    Returns
+    -------
+    Tensor, shape (...)
+        [nat]
+    """
+    return _LOG_STUDENT - (STUDENT_NU + 1) / 2 * torch.log1p(off**2 / STUDENT_NU)
+
+
 SpreadModel = Callable[[Tensor, Tensor], Tensor]
 GainModel = Callable[[Tensor], Tensor]
 ResidualModel = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]

@@ -22,9 +22,9 @@ from physfuse.errors import (
     UnknownNameError,
 )
 from physfuse.evaluation import Evaluation, evaluate
-from physfuse.evaluation.in_situ import read_in_situ
 from physfuse.evaluation.table import COLUMNS, IN_SITU
 from physfuse.evaluation.verb import FILES, PICTURES
+from physfuse.measurements import read_measurements
 
 pytestmark = pytest.mark.usefixtures("few_left_out")
 
@@ -224,13 +224,13 @@ def test_what_is_wrong_in_measurements_is_named(
     path = tmp_path / "field.csv"
     path.write_text(text)
     with pytest.raises(error, match=message):
-        read_in_situ(path, points)
+        read_measurements(path, points.sites)
 
 
 def test_measurements_are_read_with_either_name_of_the_time(points, tmp_path: Path):
     path = tmp_path / "field.csv"
     path.write_text("site,date,lai,cab\nF0001,2021-05-03,1.5,40\nF0000,2021-05-04T10:00,2,\n")
-    lai, cab = read_in_situ(path, points)
+    lai, cab = read_measurements(path, points.sites)
     assert lai.site == ["F0001", "F0000"]
     assert np.diff(lai.day).tolist() == [1]
     assert lai.value.tolist() == [1.5, 2.0]

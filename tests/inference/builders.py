@@ -16,6 +16,7 @@ from physfuse.inference.dynamics import transitions
 from physfuse.inference.gauss_newton import Problem, State, data_factors
 from physfuse.inference.likelihood import Linear, Stream
 from physfuse.inference.operators import Linearisation, Operator, OpticalOperator, RadarOperator
+from physfuse.inference.sampling import draw_prior, observe
 from physfuse.inference.smoother import BorderedSystem
 from physfuse.inference.state import (
     STATE_TABLE,
@@ -626,3 +627,13 @@ def model_cost(
         excess = (lai.transform.value(x[..., at] + lai.prior_mean) - 10.0).clamp(min=0) / 0.5
         total = total + 0.5 * excess.square().sum(0)
     return total
+
+
+def drawn_problem(problem: Problem, seed: int) -> Problem:
+    """The same seen of states drawn from the prior, the misfit growing with the prediction."""
+    generator = torch.Generator().manual_seed(seed)
+    x, c = draw_prior(problem.transitions, problem.layout.prior_sd_c(), problem.n_pixels, generator)
+    streams = tuple(
+        s._replace(gain=optical_gain) if s.sensor == "optical" else s for s in problem.streams
+    )
+    return observe(replace(problem, streams=streams), x, c, generator)

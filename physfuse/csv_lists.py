@@ -1,0 +1,88 @@
+"""Lists that people write as CSV: targets of an evaluation, measurements in the field."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from physfuse.radiative.errors import FileFormatError
+
+
+def read_table(path: Path) -> tuple[list[dict[str, str]], list[str]]:
+    """Rows and column names of a CSV file.
+
+    Raises
+    ------
+    FileNotFoundError, FileFormatError
+        No such file; no row, or rows of another length than the header.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            rows = list(reader)
+            columns = list(reader.fieldnames or [])
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise FileFormatError(f"{path} is no CSV file: {error}") from error
+    if not rows:
+        raise FileFormatError(f"{path} has no rows; a list needs a header and a row at least")
+    for line, row in enumerate(rows, start=2):
+        if None in row or None in row.values():
+            raise FileFormatError(
+                f"{path.name}, line {line} has another number of columns than the header "
+                f"({','.join(columns)})"
+            )
+    return rows, columns
+
+
+def sites_named(path: str | Path) -> list[str]:
+    """Sites that a list names, each once; none where it has no column ``site``.
+
+    Parameters
+    ----------
+    path : str or Path
+        CSV.
+
+    Returns
+    -------
+    list of str
+    """
+    rows, columns = read_table(Path(path))
+    return list(dict.fromkeys(row["site"] for row in rows)) if "site" in columns else []
+
+
+def require_columns(path: Path, columns: Sequence[str], needed: Sequence[str]) -> None:
+    """Refuse a table without some columns."""
+    missing = [name for name in needed if name not in columns]
+    if missing:
+        raise FileFormatError(
+            f"{path.name} has the columns {','.join(columns)}; needed: {','.join(needed)} "
+            f"(missing: {', '.join(missing)})"
+        )
+
+
+def parsed_time(path: Path, line: int, text: str) -> np.datetime64:
+    """Time of a cell."""
+    when: np.datetime64
+    try:
+        when = np.datetime64(text.strip().removesuffix("Z"), "ns")
+    except ValueError:
+        when = np.datetime64("NaT")
+    if np.isnat(when):
+        raise FileFormatError(
+            f"{path.name}, line {line}: {text!r} is no time; write 2018-05-11 or 2018-05-11T11:10"
+        )
+    return when
+
+
+def parsed_number(path: Path, line: int, column: str, text: str) -> float:
+    """Finite number of a cell."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = float("nan")
+    if not np.isfinite(number):
+        raise FileFormatError(f"{path.name}, line {line}: {column} is {text!r}; give a number")
+    return number

@@ -1,0 +1,212 @@
+"""What a hybrid learns from and is judged by: withheld dates of pixels, and their labels."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from physfuse.calibration import problem_at
+from physfuse.inference.gauss_newton import Problem
+from physfuse.labels import label_loss, labels_of
+from physfuse.measurements import Measurements
+from physfuse.models.hybrid import Hybrid
+from physfuse.radiative.errors import CubeError
+from physfuse.run import Run, solve_state
+from physfuse.withheld_loss import GAPS, Judged, Windows, draw_windows, withheld_loss
+from physfuse.workers import in_order
+
+BATCH = 16  # pixel-years of one step
+PART = 8  # of them solved at once
+HELD_OUT = 0.25  # of the sampled pixels
+LEAST_PIXELS = 4
+SHIFT_RIDGE, STRETCH_RIDGE = 0.05, 0.05  # nat per squared prior sd, per squared log factor
+FIRST_MULTIPLIER, MULTIPLIER_RATE = 5.0, 0.1
+
+
+class Trainee(nn.Module):
+    """A hybrid with the multiplier of its residual's norm, which a checkpoint keeps."""
+
+    multiplier: Tensor
+
+    def __init__(self, hybrid: Hybrid) -> None:
+        super().__init__()
+        self.hybrid = hybrid
+        self.register_buffer("multiplier", torch.tensor(FIRST_MULTIPLIER))
+
+
+class Gain(NamedTuple):
+    """Mean gain of pixels and its standard error.
+
+    Attributes
+    ----------
+    mean, error : float
+        [nat]
+    """
+
+    mean: float
+    error: float
+
+    @property
+    def text(self) -> str:
+        """Both, for people."""
+        return f"{self.mean:+.4f} +- {self.error:.4f}"
+
+    @classmethod
+    def of(cls, each: Tensor) -> Gain:
+        """Of the gain of each pixel."""
+        return cls(float(each.mean()), float(each.std()) / math.sqrt(len(each)))
+
+
+def _held_out(n_pixels: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Pixels to be judged by, and those to learn from, both in order."""
+    order = torch.randperm(n_pixels, generator=generator)
+    n_judges = max(2, round(HELD_OUT * n_pixels))
+    return order[:n_judges].sort().values, order[n_judges:].sort().values
+
+
+def _started(run: Run, problem: Problem) -> tuple[Tensor, Tensor]:
+    """Where the solution of each pixel is near, by physics: (x, c)."""
+    parts = list(
+        in_order(
+            lambda at: solve_state(run, problem.take(at)).state,
+            torch.arange(problem.n_pixels).split(4 * PART),
+        )
+    )
+    return torch.cat([s.x for s in parts], 1).detach(), torch.cat([s.c for s in parts]).detach()
+
+
+def judgement(lesson: Lesson, field: FieldLesson | None, hybrid: Hybrid) -> list[Tensor]:
+    """Losses of held-out pixels: of their withheld dates, and of labels where there are any."""
+    return [lesson.judge(hybrid), *([] if field is None else [field.judge(hybrid)])]
+
+
+class FieldLesson:
+    """Pixels with labels to learn from and to be judged by."""
+
+    def __init__(
+        self, run: Run, measured: Sequence[Measurements], sites: Sequence[str], seed: int
+    ) -> None:
+        self.run = run
+        self.knot_day = torch.from_numpy(run.knot_days).to(torch.float64)
+        pixels, self.labels = labels_of(measured, sites, run.knot_days)
+        if len(pixels) < LEAST_PIXELS:
+            raise CubeError(
+                f"labels of {len(pixels)} pixels are too few to hold some out; give them of at "
+                f"least {LEAST_PIXELS}, or fit without"
+            )
+        self.problem = problem_at(run, pixels)
+        generator = torch.Generator().manual_seed(seed)
+        self.judges, self.pupils = _held_out(len(pixels), generator)
+        self.start = _started(run, self.problem)
+
+    def _judged(self, hybrid: Hybrid, pixels: Tensor) -> Tensor:
+        x, c = self.start
+        return label_loss(
+            hybrid,
+            self.problem.take(pixels),
+            self.knot_day,
+            self.labels.take(pixels),
+            (x[:, pixels], c[pixels]),
+            south=self.run.south,
+        )
+
+    def judge(self, hybrid: Hybrid) -> Tensor:
+        """Loss of every held-out pixel."""
+
+        def work(at: Tensor) -> Tensor:
+            with torch.no_grad():
+                return self._judged(hybrid, at)
+
+        return torch.cat(list(in_order(work, self.judges.split(4 * PART))))
+
+    def loss(self, hybrid: Hybrid, generator: torch.Generator) -> Tensor:
+        """Mean loss of some pixels."""
+        order = torch.randperm(len(self.pupils), generator=generator)
+        return self._judged(hybrid, self.pupils[order[:PART]]).mean()
+
+
+class Lesson:
+    """Pixels to learn from and pixels to be judged by, with where their solution is near."""
+
+    def __init__(self, run: Run, problem: Problem, seed: int) -> None:
+        self.run, self.problem = run, problem
+        self.knot_day = torch.from_numpy(run.knot_days).to(torch.float64)
+        generator = torch.Generator().manual_seed(seed)
+        self.judges, self.pupils = _held_out(problem.n_pixels, generator)
+        self.start = _started(run, problem)
+        judged = problem.take(self.judges)
+        self.windows = [draw_windows(judged, self.knot_day, generator, (gap,)) for gap in GAPS]
+
+    def _judged(self, hybrid: Hybrid, pixels: Tensor, windows: Windows) -> Judged:
+        x, c = self.start
+        return withheld_loss(
+            hybrid,
+            self.problem.take(pixels),
+            self.knot_day,
+            windows,
+            (x[:, pixels], c[pixels]),
+            south=self.run.south,
+        )
+
+    def judge(self, hybrid: Hybrid) -> Tensor:
+        """Loss of every held-out pixel, the mean over its windows."""
+
+        def work(job: tuple[Tensor, Windows]) -> Judged:
+            with torch.no_grad():
+                return self._judged(hybrid, *job)
+
+        jobs = [
+            (self.judges[at], windows.take(at))
+            for windows in self.windows
+            for at in torch.arange(len(self.judges)).split(4 * PART)
+        ]
+        found = list(in_order(work, jobs))
+        loss = torch.cat([f.loss * f.channels for f in found]).view(len(GAPS), -1)
+        count = torch.cat([f.channels for f in found]).view(len(GAPS), -1)
+        each = torch.where(count > 0, loss / count.clamp(min=1), torch.nan)
+        return torch.nanmean(each, 0).nan_to_num()
+
+    def loss(self, module: Trainee, generator: torch.Generator) -> Tensor:
+        """Penalised loss of some pixels; its gradient is made part by part, side by side."""
+        hybrid = module.hybrid
+        n = min(BATCH, len(self.pupils))
+        chosen = self.pupils[torch.randperm(len(self.pupils), generator=generator)[:n]]
+        windows = draw_windows(self.problem.take(chosen), self.knot_day, generator)
+        parameters = [p for p in hybrid.parameters() if p.requires_grad]
+        multiplier = float(module.multiplier)
+
+        def work(at: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
+            with torch.enable_grad():
+                found = self._judged(hybrid, chosen[at], windows.take(at))
+                value = found.loss.sum() / n + found.norm / multiplier * (len(at) / n)
+                slopes = torch.autograd.grad(value, parameters, allow_unused=True)
+            filled = [
+                torch.zeros_like(p) if s is None else s
+                for p, s in zip(parameters, slopes, strict=True)
+            ]
+            return value.detach(), found.deviance.detach().sum() / n, filled
+
+        found = list(in_order(work, torch.arange(n).split(PART)))
+        total = sum((value for value, _, _ in found), torch.zeros(()))
+        deviance = sum((part for _, part, _ in found), torch.zeros(()))
+        module.multiplier.add_(MULTIPLIER_RATE * float(deviance))
+        slopes = [torch.stack(parts).sum(0) for parts in zip(*(f[2] for f in found), strict=True)]
+        pull = sum(
+            ((s * p).sum() for s, p in zip(slopes, parameters, strict=True)), torch.zeros(())
+        )
+        return total + (pull - pull.detach()) + self._ridge(hybrid, windows)
+
+    def _ridge(self, hybrid: Hybrid, windows: Windows) -> Tensor:
+        """What holds shift and noise back where the data do not ask for them."""
+        layout = self.problem.layout
+        shift = hybrid.shift(layout, self.knot_day, south=self.run.south)
+        ridge = SHIFT_RIDGE * (shift / layout.prior_sd_x()).square().sum(-1).mean()
+        for stream in self.problem.streams:
+            one = stream.take(self.pupils[:1])
+            factor = hybrid.stretch(one.operator, one.clear, one.geometry)
+            ridge = ridge + STRETCH_RIDGE * factor.log().square().mean()
+        return ridge

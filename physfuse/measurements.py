@@ -1,0 +1,107 @@
+"""What was measured in the field: to be judged by, or to be trained with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from physfuse.csv_lists import parsed_number, parsed_time, read_table, require_columns
+from physfuse.radiative.errors import DomainError, FileFormatError, unknown_name
+from physfuse.scores import Values
+from physfuse.variables import DERIVED_ATTRIBUTES, STATE_ATTRIBUTES
+
+_TIME = ("time", "date")
+_SD = "_sd"
+
+
+class Measurements(NamedTuple):
+    """Measurements of one variable.
+
+    Attributes
+    ----------
+    variable : str
+    site : list of str
+    day : ndarray of int, shape (n,)
+        UTC days since 1970-01-01.
+    value : ndarray, shape (n,)
+        In the variable's unit.
+    sd : ndarray, shape (n,), or None
+        Standard deviation of the measurement's error, where the list tells it.
+    """
+
+    variable: str
+    site: list[str]
+    day: np.ndarray
+    value: Values
+    sd: Values | None
+
+
+def read_measurements(path: str | Path, sites: Sequence[str]) -> list[Measurements]:
+    """Measurements of a list.
+
+    Parameters
+    ----------
+    path : str or Path
+        CSV with columns ``site``, ``time`` (or ``date``), and one or more of the variables that
+        :func:`physfuse.retrieve` writes, each with ``NAME_sd`` or without; empty cells are left
+        out.
+    sites : sequence of str
+        Names that are known; a pixel of a map is called ``y12_x30``.
+
+    Returns
+    -------
+    list of Measurements
+        One for each variable.
+
+    Raises
+    ------
+    FileFormatError, UnknownNameError, DomainError
+        Other columns, sites or variables; cells that are no time or number; a negative error.
+    """
+    path = Path(path)
+    rows, columns = read_table(path)
+    require_columns(path, columns, ["site"])
+    given = [name for name in _TIME if name in columns]
+    if len(given) != 1:
+        raise FileFormatError(
+            f"{path.name} has the columns {','.join(columns)}; needed: site, time and at least one "
+            "variable, for example site,time,lai,lai_sd"
+        )
+    known = [*STATE_ATTRIBUTES, *DERIVED_ATTRIBUTES]
+    values = [c for c in columns if c not in ("site", *_TIME) and not c.endswith(_SD)]
+    for name in values:
+        if name not in known:
+            raise unknown_name(f"variable (a column of {path.name})", name, known)
+    for name in (c for c in columns if c.endswith(_SD)):
+        if name.removesuffix(_SD) not in values:
+            raise FileFormatError(
+                f"{path.name} has the column {name} without {name.removesuffix(_SD)}"
+            )
+    if not values:
+        raise FileFormatError(
+            f"{path.name} has no variable among its columns {','.join(columns)}; give for example "
+            "lai"
+        )
+    out = []
+    for variable in values:
+        cells = [(k, row) for k, row in enumerate(rows, start=2) if row[variable].strip()]
+        if not cells:
+            raise FileFormatError(f"{path.name} has no value of {variable}; leave the column out")
+        for line, row in cells:
+            if row["site"] not in sites:
+                raise unknown_name(f"site ({path.name}, line {line})", row["site"], sites)
+        time = [parsed_time(path, line, row[given[0]]) for line, row in cells]
+        day = np.array(time).astype("datetime64[D]").astype(np.int64)
+        value = [parsed_number(path, line, variable, row[variable]) for line, row in cells]
+        sd = None
+        if variable + _SD in columns:
+            name = variable + _SD
+            sd = np.array([parsed_number(path, line, name, row[name]) for line, row in cells])
+            if (sd < 0).any():
+                raise DomainError(f"{path.name}: {name} is {sd.min():g}; allowed: 0 and more")
+        named = [row["site"] for _, row in cells]
+        out.append(Measurements(variable, named, day, np.array(value), sd))
+    return out
