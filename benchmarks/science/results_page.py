@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.science.record import REPOSITORY, RESULTS
+from benchmarks.science.withheld_radar import LINEAR
 from physfuse.evaluation.arms import JUDGED
 from physfuse.evaluation.page import (
     ALL_BANDS,
@@ -163,6 +164,29 @@ def planted_misfit(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def bare_soil(result: dict[str, Any]) -> str:
+    """Which bare-soil model predicts withheld backscatter of real fields best."""
+    lines = []
+    for row in result["vv_vh"]:
+        if row["model"] == LINEAR:
+            continue
+        place = (row["cube"], row["polarization"])
+        parts = [
+            f"- **{row['cube']}, {row['polarization']}, `{row['model']}`**: RMSE "
+            f"{row['rmse']:.2f} dB, bias {row['bias']:+.2f}, coverage {row['coverage_90']:.2f}"
+        ]
+        for other in result["vv_vh_differences"]:
+            if (other["cube"], other["polarization"]) == place and other["crps_of"] == row["model"]:
+                low, high = other["low"], other["high"]
+                word = "better" if high < 0 else "worse" if low > 0 else "not told apart"
+                parts.append(
+                    f"CRPS less that of {other['less']} {other['value']:+.3f} ({low:+.3f} to "
+                    f"{high:+.3f}), {word}"
+                )
+        lines.append("; ".join(parts) + ".")
+    return "\n".join(lines)
+
+
 def origin(name: str, result: dict[str, Any]) -> str:
     """Where a result came from."""
     facts = result["circumstances"]
@@ -192,6 +216,10 @@ def page(results: dict[str, dict[str, Any]]) -> str:
         lines += ["## Does it hold where the physics is wrong?", ""]
         lines += [planted_misfit(results["planted_misfit"]), ""]
         lines += [origin("planted_misfit", results["planted_misfit"]), ""]
+    if "withheld_radar" in results:
+        lines += ["## Which bare-soil model predicts real backscatter?", ""]
+        lines += [bare_soil(results["withheld_radar"]), ""]
+        lines += [origin("withheld_radar", results["withheld_radar"]), ""]
     for name, table in tables.items():
         title, what = SCENES[name]
         lines += [f"## {title}", "", what, ""]
