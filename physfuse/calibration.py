@@ -564,7 +564,46 @@ def calibrate_cubes(
         raise DomainError(f"a sample of {sample} pixels is too small: take at least 2")
     run = plan_run(optical, radar, season=season, table=table, bare_soil=bare_soil)
     problem = sample_problem(run, sample, seed)
-    sensors = sensors_of(optical, radar)
+    return calibrate_problem(
+        run,
+        problem,
+        sensors_of(optical, radar),
+        bare_soil=bare_soil,
+        table=table,
+        seed=seed,
+        quiet=quiet,
+        search=search,
+    )
+
+
+def calibrate_problem(
+    run: Run,
+    problem: Problem,
+    sensors: Sensors,
+    *,
+    bare_soil: str,
+    table: Sequence[Variable],
+    seed: int,
+    quiet: bool,
+    search: FitOptions | None = None,
+) -> Calibration:
+    """Calibrate on pixels that are read.
+
+    Parameters
+    ----------
+    run : Run
+        Without changes.
+    problem : Problem
+        Of it.
+    sensors : Sensors
+    bare_soil, table, seed, quiet
+        As for :func:`calibrate`.
+    search : FitOptions, optional
+
+    Returns
+    -------
+    Calibration
+    """
     scalars = run_scalars(sensors, table)
     interval = torch.from_numpy(run.knot_days).to(torch.float64).diff()
     bar = progress_bar(None, f"calibrating on {problem.n_pixels} pixels", unit="step", quiet=quiet)

@@ -277,6 +277,12 @@ def _add_fit(parser: argparse.ArgumentParser) -> None:
     add("--calibration", metavar="FILE", help="from physfuse calibrate; made first without it")
     add("--not-calibrated", action="store_true", help="take the state table as it is")
     add("--labels", metavar="FILE", help="measurements to learn from, CSV")
+    add(
+        "--null-test",
+        action="store_true",
+        help="fit again to data of the model's own physics on the same dates, and report what was "
+        "learned there (twice the time)",
+    )
     add("--sample", type=int, default=None, metavar="N", help="pixels, taken at random (96)")
     add("--steps", type=int, default=None, metavar="N", help="steps of training, at most")
     _add_physics(parser)
@@ -454,7 +460,8 @@ def _calibrate(arguments: argparse.Namespace) -> None:
 def _fit(arguments: argparse.Namespace) -> None:
     from physfuse.calibration import SAMPLE
     from physfuse.errors import DomainError
-    from physfuse.fitting import STEPS, fit
+    from physfuse.fitting import fit
+    from physfuse.learning import STEPS
 
     if arguments.calibration is not None and arguments.not_calibrated:
         raise DomainError("--calibration and --not-calibrated exclude each other; give one")
@@ -467,6 +474,7 @@ def _fit(arguments: argparse.Namespace) -> None:
         labels=arguments.labels,
         sample=SAMPLE if arguments.sample is None else arguments.sample,
         steps=STEPS if arguments.steps is None else arguments.steps,
+        null_test=arguments.null_test,
         seed=arguments.seed,
         season=arguments.season,
         place=arguments.place,

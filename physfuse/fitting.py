@@ -9,12 +9,10 @@ held-out pixels do not confirm what was learned.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
-from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -32,31 +30,21 @@ from physfuse.calibration import (
     sensors_of,
 )
 from physfuse.cube import Source, check_common_grid, open_optical, open_radar
-from physfuse.identifiability import Identifiability, contributions, identifiability
-from physfuse.inference.gauss_newton import Problem, evaluate
+from physfuse.fit_report import REPORTED, null_test_on, report_on
+from physfuse.identifiability import Identifiability
+from physfuse.inference.gauss_newton import Problem
 from physfuse.inference.scalars import NO_CHANGES
 from physfuse.inference.state import STATE_TABLE
 from physfuse.labels import read_labels
-from physfuse.lessons import LEAST_PIXELS, FieldLesson, Gain, Lesson, Trainee, judgement
+from physfuse.learning import STEPS, learn
+from physfuse.lessons import LEAST_PIXELS, FieldLesson, Gain, Lesson
 from physfuse.models.card import Card
 from physfuse.models.hybrid import Hybrid, untrained
 from physfuse.models.hybrid_card import CARD, hybrid_card, save_hybrid
 from physfuse.radiative.errors import CubeError, DomainError, OutputExistsError
-from physfuse.run import Run, plan_run, solve
-from physfuse.training import Progress, Schedule, train
+from physfuse.run import plan_run
+from physfuse.training import Progress
 from physfuse.training_curve import training_curve
-
-STEPS = 60
-LEARNING_RATE = 0.012
-RELATIVE_RATES = {"hybrid.prior": 0.25, "hybrid.optical_noise": 0.25, "hybrid.radar_noise": 0.25}
-"""Of the learning rate: few pixels say little of a season's mean and of the noise of each band."""
-PARTS = {
-    "prior": ("prior",),
-    "residual": ("residual",),
-    "noise": ("optical_noise", "radar_noise", "lasting"),
-}
-CONFIRMED = 2.0  # standard errors by which held-out pixels must gain
-REPORTED = 32  # held-out pixels of the report
 
 
 @dataclass(frozen=True)
@@ -124,6 +112,7 @@ def fit(
     labels: str | Path | None = None,
     sample: int = SAMPLE,
     steps: int = STEPS,
+    null_test: bool = False,
     seed: int = 0,
     season: str = "11-01",
     place: tuple[float, float] | None = None,
@@ -155,6 +144,9 @@ def fit(
         Pixels taken at random, at least 4.
     steps : int
         Of training, at most.
+    null_test : bool
+        Whether to fit a second time, to data drawn from the model's own physics on the same dates,
+        where there is nothing to learn, and to report what was: it takes as long again.
     seed : int
         Of the sample, the windows and the first weights.
     season, place, bare_soil
@@ -179,6 +171,8 @@ def fit(
         A loss that is not finite; the last good checkpoint stays.
     """
     folder = check_model_folder(out, overwrite)
+    if steps < 1:
+        raise DomainError(f"{steps} steps are none: take at least 1")
     optical_cubes = open_optical(optical, place=place)
     radar_cubes = open_radar(radar, place=place)
     if not optical_cubes:
@@ -210,50 +204,26 @@ def fit(
         changes=NO_CHANGES if calibration is None else calibration.changes,
     )
     problem = sample_problem(run, sample, seed)
-    if steps < 1:
-        raise DomainError(f"{steps} steps are none: take at least 1")
     if problem.n_pixels < LEAST_PIXELS:
         raise CubeError(
             f"only {problem.n_pixels} pixels have data; a fit needs at least {LEAST_PIXELS}"
         )
-    architecture: dict[str, Any] = {"seed": seed, "bands": list(dict.fromkeys(_bands(problem)))}
-    hybrid = untrained(**architecture)
-    hybrid.dressed(problem, torch.from_numpy(run.knot_days).to(torch.float64), south=run.south)
+    bands = list(dict.fromkeys(_bands(problem)))
+    architecture: dict[str, Any] = {"seed": seed, "bands": bands}
+    knot_day = torch.from_numpy(run.knot_days).to(torch.float64)
+    untrained(**architecture).dressed(problem, knot_day, south=run.south)  # or it says why not
     folder.mkdir(exist_ok=True)
     lesson = Lesson(run, problem, seed)
     field = FieldLesson(run, measured, sites, seed) if measured else None
-    before = judgement(lesson, field, hybrid)
-    schedule = Schedule(steps, LEARNING_RATE, check_every=max(1, steps // 10), patience=5)
-    module = Trainee(hybrid)
-    generator = torch.Generator().manual_seed(seed)
-    progress = train(
-        module,
-        lambda g: lesson.loss(module, g) + (0.0 if field is None else field.loss(hybrid, g)),
-        lambda: sum(float(part.mean()) for part in judgement(lesson, field, hybrid)),
-        schedule,
-        generator,
-        folder / "checkpoint",
-        start_counts=True,
-        relative_rates=RELATIVE_RATES,
-        quiet=quiet,
+    hybrid, gains, kept, progress = learn(
+        lesson, field, folder / "checkpoint", bands=bands, steps=steps, seed=seed, quiet=quiet
     )
-    # A part may have learned what another undoes: the held-out pixels choose among them.
-    tried = []
-    for parts in _subsets():
-        candidate = _only(hybrid, untrained(**architecture), parts)
-        now = judgement(lesson, field, candidate)
-        gains = [Gain.of(b - n) for b, n in zip(before, now, strict=True)]
-        tried.append((gains, parts, candidate))
-    gains, chosen, hybrid = max(tried, key=lambda one: sum(part.mean for part in one[0]))
-    total = sum(part.mean for part in gains)
-    if not (total > 0 and any(part.mean > CONFIRMED * part.error for part in gains)):
-        chosen, hybrid = (), untrained(**architecture)
     text = None if calibration is None else json.loads(calibration.to_json())
     card = hybrid_card(
         hybrid,
         name=folder.name,
         description="Physics with what held-out pixels confirmed of a learned prior mean, a "
-        f"bounded residual and learned noise: {', '.join(chosen) or 'nothing'}.",
+        f"bounded residual and learned noise: {', '.join(kept) or 'nothing'}.",
         architecture=architecture,
         training={
             "data": "withheld dates of the cubes given"
@@ -272,59 +242,35 @@ def fit(
             "held_out_gain_nat_per_channel": gains[0].mean,
             "standard_error": gains[0].error,
             **({} if field is None else {"held_out_gain_nat_per_label": gains[1].mean}),
-            "kept": list(chosen),
+            "kept": list(kept),
         },
         calibration=text,
     )
     card = save_hybrid(hybrid, card, folder)
     hybrid = hybrid.eval().requires_grad_(False)
-    report = report_on(run, problem.take(lesson.judges[:REPORTED]), hybrid, calibration)
+    null = None
+    if null_test:
+        null = null_test_on(
+            optical_cubes,
+            radar_cubes,
+            folder / "null_checkpoint",
+            calibrated=calibration is not None,
+            bands=bands,
+            sample=sample,
+            steps=steps,
+            seed=seed,
+            season=season,
+            bare_soil=bare_soil,
+            quiet=quiet,
+        )
+    judged = problem.take(lesson.judges[:REPORTED])
+    report = report_on(run, judged, hybrid, calibration, null)
     report.save(folder / "report.json", overwrite=True)
     if find_spec("matplotlib") is not None:
         report.figure(folder / "report.png", overwrite=True)
         training_curve(progress, folder / "training.png")
     by_dates, by_labels = gains[0], gains[1] if field is not None else None
-    return FittedHybrid(folder, hybrid, card, progress, by_dates, by_labels, chosen, report)
-
-
-def report_on(
-    run: Run, problem: Problem, hybrid: Hybrid, calibration: Calibration | None = None
-) -> Identifiability:
-    """Identifiability report of a hybrid over some pixels.
-
-    Parameters
-    ----------
-    run : Run
-        Of physics.
-    problem : Problem
-        Of physics.
-    hybrid : Hybrid
-    calibration : Calibration, optional
-        That it was fitted with.
-
-    Returns
-    -------
-    Identifiability
-    """
-    knot_day = torch.from_numpy(run.knot_days).to(torch.float64)
-    with torch.no_grad():
-        dressed = hybrid.dressed(problem, knot_day, south=run.south)
-        bare = hybrid.without_residual()
-        plain = bare.dressed(problem, knot_day, south=run.south)
-    full = solve(dataclasses.replace(run, hybrid=hybrid), dressed)
-    other = solve(dataclasses.replace(run, hybrid=bare), plain)
-    state = full.state
-    physics = dataclasses.replace(problem, shift=dressed.shift)
-    with torch.no_grad():
-        operators = evaluate(physics, state.x, state.c)
-    parts = contributions(
-        physics,
-        state.x,
-        state.c,
-        [at.channel - own.channel for at, own in zip(state.linear, operators, strict=True)],
-        [s.sd(own.channel) for s, own in zip(dressed.streams, operators, strict=True)],
-    )
-    return identifiability(full, parts=parts, without_residual=other, calibration=calibration)
+    return FittedHybrid(folder, hybrid, card, progress, by_dates, by_labels, kept, report)
 
 
 def check_model_folder(out: str | Path, overwrite: bool) -> Path:
@@ -355,17 +301,3 @@ def check_model_folder(out: str | Path, overwrite: bool) -> Path:
 
 def _bands(problem: Problem) -> list[str]:
     return [b for s in problem.streams if s.sensor == "optical" for b in s.operator.channels]
-
-
-def _subsets() -> list[tuple[str, ...]]:
-    """Every choice of at least one part, the whole first."""
-    sizes = range(len(PARTS), 0, -1)
-    return [chosen for size in sizes for chosen in combinations(PARTS, size)]
-
-
-def _only(hybrid: Hybrid, plain: Hybrid, parts: Sequence[str]) -> Hybrid:
-    """A plain hybrid with some learned parts."""
-    names = tuple(name for part in parts for name in PARTS[part])
-    own = {k: v for k, v in hybrid.state_dict().items() if k.split(".")[0] in names}
-    plain.load_state_dict({**plain.state_dict(), **own})
-    return plain

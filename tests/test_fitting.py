@@ -13,7 +13,7 @@ import torch
 import xarray as xr
 
 import physfuse
-from physfuse import fitting, lessons
+from physfuse import learning, lessons
 from physfuse.errors import PhysfuseError
 from physfuse.fitting import fit
 from physfuse.models.hybrid import untrained
@@ -37,7 +37,7 @@ def fitted(season: Simulation, tmp_path_factory: pytest.TempPathFactory) -> Path
     """A hybrid of which everything learned was kept."""
     folder = tmp_path_factory.mktemp("fit") / "model"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fitting, "CONFIRMED", -math.inf)
+        patch.setattr(learning, "CONFIRMED", -math.inf)
         patch.setattr(lessons, "GAPS", (15.0,))
         found = fit(season.optical, season.radar, out=folder, **QUICK)
     assert "nat per channel" in found.text()
@@ -47,9 +47,9 @@ def fitted(season: Simulation, tmp_path_factory: pytest.TempPathFactory) -> Path
 def test_a_fit_that_nothing_confirms_is_physics(
     season: Simulation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(fitting, "CONFIRMED", math.inf)
+    monkeypatch.setattr(learning, "CONFIRMED", math.inf)
     monkeypatch.setattr(lessons, "GAPS", (1.0,))
-    monkeypatch.setattr(fitting, "PARTS", {"residual": ("residual",)})
+    monkeypatch.setattr(learning, "PARTS", {"residual": ("residual",)})
     found = fit(season.optical, None, out=tmp_path / "model", **QUICK)
     assert not found.kept
     plain = untrained(bands=found.hybrid.bands).state_dict()
@@ -133,3 +133,17 @@ def test_too_few_pixels_are_refused(season: Simulation, tmp_path: Path):
 def test_no_steps_are_refused(season: Simulation, tmp_path: Path):
     with pytest.raises(DomainError, match="at least 1"):
         fit(season.optical, out=tmp_path / "model", **{**QUICK, "steps": 0})
+
+
+def test_a_null_test_fits_data_of_the_own_physics_and_stands_in_the_report(
+    season: Simulation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(lessons, "GAPS", (15.0,))
+    monkeypatch.setattr(learning, "PARTS", {"residual": ("residual",)})
+    found = fit(season.optical, None, out=tmp_path / "model", null_test=True, **QUICK)
+    null = found.report.null_test
+    assert null is not None
+    assert 0 <= null.residual_in_sd < 1
+    assert null.scalars_covered == 1.0  # none was calibrated
+    kept = json.loads((tmp_path / "model" / "report.json").read_text())
+    assert kept["null_test"]["residual_in_sd"] == null.residual_in_sd

@@ -41,6 +41,8 @@ class Outcome(NamedTuple):
         What was calibrated.
     warned : dict of str to tuple of str
         Warnings of each arm's own report.
+    learned : dict of str to dict
+        Of arms that learn: what was kept, and its size.
     """
 
     fault: str
@@ -53,6 +55,7 @@ class Outcome(NamedTuple):
     states: dict[str, dict[str, SplitNormal]]
     scalars: list[dict[str, Any]]
     warned: dict[str, tuple[str, ...]]
+    learned: dict[str, dict[str, Any]]
 
     @property
     def label(self) -> dict[str, Any]:
@@ -233,6 +236,12 @@ def tables(
     if calibrated:
         drifts = [drift_row(one) for one in calibrated]
         out.append(("drift", "calibrated scalars, in spreads of the hyperprior", drifts))
+    fits = [
+        {**one.label, "arm": arm, **row} for one in outcomes for arm, row in one.learned.items()
+    ]
+    if fits:
+        title = "what was learned: held-out gain, residual in units of the noise"
+        out.append(("fits", title, fits))
     warned = [
         {**one.label, "arm": arm, "warning": text}
         for one in outcomes

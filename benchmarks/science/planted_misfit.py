@@ -131,11 +131,14 @@ class Fitted(NamedTuple):
         What the arm's own report warns of.
     knows_fault : bool
         Whether it retrieves with the very operators that made the data.
+    learned : dict or None
+        What was kept of a hybrid, and how large its residual is.
     """
 
     options: dict[str, Any]
     warned: tuple[str, ...] = ()
     knows_fault: bool = False
+    learned: dict[str, Any] | None = None
 
 
 def physics(fitting: Fitting) -> Fitted:
@@ -160,7 +163,14 @@ def hybrid(fitting: Fitting) -> Fitted:
         seed=fitting.seed,
         quiet=True,
     )
-    return Fitted({"model": found.branch()}, tuple(found.report.warnings))
+    squares = [share.residual_in_sd**2 for share in found.report.shares]
+    learned = {
+        "kept": ", ".join(found.kept) or "nothing",
+        "gain_nat": found.gain.mean,
+        "gain_error": found.gain.error,
+        "residual_in_sd": float(np.sqrt(np.mean(squares))),
+    }
+    return Fitted({"model": found.branch()}, tuple(found.report.warnings), learned=learned)
 
 
 def true_physics(fitting: Fitting) -> Fitted:
@@ -207,7 +217,7 @@ def judged(job: Job) -> Outcome:
     own = season.taken(slice(0, setting.n_fields))
     points = open_points(own.optical, own.radar)
     first = channels_of(points.bands).index(NDVI_OF_BANDS) + 1
-    predictions, states, warned = {}, {}, {}
+    predictions, states, warned, learned = {}, {}, {}, {}
     scalars: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -215,6 +225,8 @@ def judged(job: Job) -> Outcome:
         for name in setting.models:
             fitted = ARMS[name](fitting)
             warned[name] = fitted.warned
+            if fitted.learned is not None:
+                learned[name] = fitted.learned
             ready = FittedForSites(tuple(points.sites), fitted.options, {})
             strength = setting.strength if fitted.knows_fault else 0.0
             with true_operators(setting.fault, strength):
@@ -236,6 +248,7 @@ def judged(job: Job) -> Outcome:
         states,
         scalars,
         warned,
+        learned,
     )
 
 

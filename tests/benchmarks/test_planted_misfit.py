@@ -205,7 +205,9 @@ def made_up(judgement: ModuleType, fault: str, strength: float, sd: dict[str, fl
     fields = np.array([f"F{i % 20}" for i in range(40)])
     truth = {"lai": np.zeros((4, 3))}
     gap = np.full(40, 15.0)
-    return judgement.Outcome(fault, strength, gap, fields, seen, predictions, truth, lai, [], {})
+    return judgement.Outcome(
+        fault, strength, gap, fields, seen, predictions, truth, lai, [], {}, {}
+    )
 
 
 @pytest.mark.parametrize(

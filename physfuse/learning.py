@@ -1,0 +1,119 @@
+"""Training of a hybrid on lessons, and the choice of what it learned by held-out pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from physfuse.lessons import FieldLesson, Gain, Lesson, Trainee, judgement
+from physfuse.models.hybrid import Hybrid, untrained
+from physfuse.training import Progress, Schedule, train
+
+STEPS = 60
+LEARNING_RATE = 0.012
+RELATIVE_RATES = {"hybrid.prior": 0.25, "hybrid.optical_noise": 0.25, "hybrid.radar_noise": 0.25}
+"""Of the learning rate: few pixels say little of a season's mean and of the noise of each band."""
+PARTS = {
+    "prior": ("prior",),
+    "residual": ("residual",),
+    "noise": ("optical_noise", "radar_noise", "lasting"),
+}
+CONFIRMED = 2.0  # standard errors by which held-out pixels must gain
+
+
+class Learned(NamedTuple):
+    """What held-out pixels let a training keep.
+
+    Attributes
+    ----------
+    hybrid : Hybrid
+    gains : tuple of Gain
+        Of withheld dates, and of labels where there are any.
+    kept : tuple of str
+        Parts of :data:`PARTS`; none, and the hybrid is physics.
+    progress : Progress
+    """
+
+    hybrid: Hybrid
+    gains: tuple[Gain, ...]
+    kept: tuple[str, ...]
+    progress: Progress
+
+
+def learn(
+    lesson: Lesson,
+    field: FieldLesson | None,
+    checkpoint: Path,
+    *,
+    bands: Sequence[str],
+    steps: int,
+    seed: int,
+    quiet: bool,
+) -> Learned:
+    """Train a hybrid and keep the parts that held-out pixels gain most by.
+
+    Parameters
+    ----------
+    lesson : Lesson
+    field : FieldLesson or None
+        Labels, where there are any.
+    checkpoint : Path
+        Folder; a training that was broken off goes on from there.
+    bands : sequence of str
+        That the hybrid knows.
+    steps, seed : int
+    quiet : bool
+
+    Returns
+    -------
+    Learned
+
+    Raises
+    ------
+    TrainingError
+        A loss that is not finite; the last good checkpoint stays.
+    """
+    hybrid = untrained(seed=seed, bands=bands)
+    before = judgement(lesson, field, hybrid)
+    module = Trainee(hybrid)
+    progress = train(
+        module,
+        lambda g: lesson.loss(module, g) + (0.0 if field is None else field.loss(hybrid, g)),
+        lambda: sum(float(part.mean()) for part in judgement(lesson, field, hybrid)),
+        Schedule(steps, LEARNING_RATE, check_every=max(1, steps // 10), patience=5),
+        torch.Generator().manual_seed(seed),
+        checkpoint,
+        start_counts=True,
+        relative_rates=RELATIVE_RATES,
+        quiet=quiet,
+    )
+    # A part may have learned what another undoes: the held-out pixels choose among them.
+    tried = []
+    for parts in _subsets():
+        candidate = _only(hybrid, untrained(seed=seed, bands=bands), parts)
+        now = judgement(lesson, field, candidate)
+        gains = tuple(Gain.of(b - n) for b, n in zip(before, now, strict=True))
+        tried.append(Learned(candidate, gains, parts, progress))
+    best = max(tried, key=lambda one: sum(part.mean for part in one.gains))
+    total = sum(part.mean for part in best.gains)
+    if total > 0 and any(part.mean > CONFIRMED * part.error for part in best.gains):
+        return best
+    return best._replace(hybrid=untrained(seed=seed, bands=bands), kept=())
+
+
+def _subsets() -> list[tuple[str, ...]]:
+    """Every choice of at least one part, the whole first."""
+    sizes = range(len(PARTS), 0, -1)
+    return [chosen for size in sizes for chosen in combinations(PARTS, size)]
+
+
+def _only(hybrid: Hybrid, plain: Hybrid, parts: Sequence[str]) -> Hybrid:
+    """A plain hybrid with some learned parts."""
+    names = tuple(name for part in parts for name in PARTS[part])
+    own = {k: v for k, v in hybrid.state_dict().items() if k.split(".")[0] in names}
+    plain.load_state_dict({**plain.state_dict(), **own})
+    return plain
