@@ -16,8 +16,11 @@ from .assembly import (
     shipped_encoders,
 )
 from .card import Card, Trained, load_trained, save_trained
+from .device import checked_device
 from .encoder import Encoder, whitened
 from .factor import Factor, log_posterior, posterior_moments, refuse_repeats
+from .hybrid import Hybrid
+from .hybrid_card import load_hybrid
 from .network import cosines, perceptron
 from .noise import NoiseNet
 from .prior import PriorNet, PriorShift, season_harmonics
@@ -30,6 +33,7 @@ __all__ = [
     "Card",
     "Encoder",
     "Factor",
+    "Hybrid",
     "Memory",
     "NetPosterior",
     "NoiseNet",
@@ -41,12 +45,14 @@ __all__ = [
     "SeasonPosterior",
     "Trained",
     "TrainedSeason",
+    "checked_device",
     "cosines",
     "degrees_of_freedom",
     "encoder_factors",
     "encoder_start",
     "explained_projector",
     "learned_posterior",
+    "load_hybrid",
     "load_season",
     "load_trained",
     "log_posterior",

@@ -24,6 +24,7 @@ from torch import nn
 from physfuse.inference.state import Variable
 from physfuse.radiative.errors import CheckpointError, UnitError, unknown_name
 
+from .device import checked_device
 from .encoder import Encoder
 
 FORMAT = 1
@@ -243,13 +244,15 @@ def _weights_name(name: str) -> str:
     return f"{name}.safetensors"
 
 
-def load_trained(which: str | Path) -> Trained:
+def load_trained(which: str | Path, *, device: str | torch.device = "cpu") -> Trained:
     """Encoder and card, everything checked.
 
     Parameters
     ----------
     which : str or Path
         One of :data:`SHIPPED`, or the path of a card.
+    device : str or torch.device
+        Where the weights go.
 
     Returns
     -------
@@ -262,13 +265,15 @@ def load_trained(which: str | Path) -> Trained:
         A name that is not shipped and not a path to a ``.json`` file.
     CheckpointError
         A card that cannot be read, or weights that are missing, were changed or do not fit.
+    DomainError
+        A device that is not there.
     """
-    text = str(which)
-    if text.endswith(".json"):
-        return _load(Path(text))
-    if text not in SHIPPED:
+    place, text = checked_device(device), str(which)
+    if text not in SHIPPED and not text.endswith(".json"):
         raise unknown_name("trained model (or path of a card, *.json)", text, SHIPPED)
-    return _load(shipped_card(text))
+    found = _load(Path(text) if text.endswith(".json") else shipped_card(text))
+    found.encoder.to(place)
+    return found
 
 
 def shipped_card(name: str) -> Path:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +27,11 @@ from .card import (
     card_of,
     fill,
     read_card,
+    shipped_card,
     write_card,
     write_weights,
 )
+from .device import checked_device
 from .season import SeasonNet
 from .season_tokens import all_channels, n_features
 
@@ -186,13 +187,17 @@ def save_season(trained: TrainedSeason, folder: Path) -> SeasonCard:
     return card
 
 
-def load_season(which: str | Path = "season-net") -> TrainedSeason:
+def load_season(
+    which: str | Path = "season-net", *, device: str | torch.device = "cpu"
+) -> TrainedSeason:
     """Season network, encoders and card, everything checked.
 
     Parameters
     ----------
     which : str or Path
         One of :data:`SHIPPED_SEASONS`, or the path of a card.
+    device : str or torch.device
+        Where the weights go.
 
     Returns
     -------
@@ -205,14 +210,15 @@ def load_season(which: str | Path = "season-net") -> TrainedSeason:
         A name that is not shipped and not a path to a ``.json`` file.
     CheckpointError
         A card that cannot be read, or weights that are missing, were changed or do not fit.
+    DomainError
+        A device that is not there.
     """
-    text = str(which)
-    if text.endswith(".json"):
-        return _load(Path(text))
-    if text not in SHIPPED_SEASONS:
+    place, text = checked_device(device), str(which)
+    if text not in SHIPPED_SEASONS and not text.endswith(".json"):
         raise unknown_name("season network (or path of a card, *.json)", text, SHIPPED_SEASONS)
-    with as_file(files("physfuse.models")) as folder:
-        return _load(folder / "cards" / f"{text}.json")
+    found = _load(Path(text) if text.endswith(".json") else shipped_card(text))
+    _together(found).to(place)
+    return found
 
 
 def _load(path: Path) -> TrainedSeason:
