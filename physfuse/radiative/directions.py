@@ -23,6 +23,7 @@ _SMALLEST_COSINE = 0.02
 _CUSP = 1e-12
 _TINY_RATE = 1e-3
 _STEPS = 20
+_EVEN_DEPTH = np.arange(_STEPS + 1) / _STEPS  # once: torch.compile would divide in float32
 _NODES = 20
 
 
@@ -167,7 +168,7 @@ def _legendre() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 
 def _classical_series() -> tuple[NDArray[np.float64], ...]:
     """Powers 0 to 3 of alf in -log(1 - u + u e^-alf) / alf at u = 0, 1/20, ... 1."""
-    u = np.arange(_STEPS + 1) / _STEPS
+    u = _EVEN_DEPTH
     spread = u * (1.0 - u)
     third = spread * (1.0 - 2.0 * u) / 6.0
     return u, -spread / 2.0, third, -spread * (1.0 - 6.0 * spread) / 24.0
@@ -294,7 +295,7 @@ def hotspot(
         weight = torch.as_tensor(_LEGENDRE_WEIGHT).to(lai)
         return gap[0].to(given), torch.tensordot(weight, gap[1:], dims=1).to(given)
     parted_below = _parted(correlation, _BOTTOM)
-    part = _at_depths(np.arange(_STEPS + 1) / _STEPS, lai)
+    part = _at_depths(_EVEN_DEPTH, lai)
     whole = -torch.expm1(-correlation.rate)
     inner = -torch.log1p(-part[:-1] * whole) * correlation.inverse
     last = torch.ones_like(inner[:1])
