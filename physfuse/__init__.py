@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from physfuse import errors
     from physfuse._version import __version__
-    from physfuse.calibration import Calibration, calibrate, load_calibration
+    from physfuse.calibrating import calibrate, calibrate_by_class
+    from physfuse.calibration import Calibration, ClassCalibration, load_calibration
     from physfuse.cube import open_optical, open_radar
     from physfuse.demonstration import demo
     from physfuse.errors import PhysfuseError, PhysfuseWarning
@@ -26,11 +27,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Calibration",
+    "ClassCalibration",
     "FittedHybrid",
     "PhysfuseError",
     "PhysfuseWarning",
     "__version__",
     "calibrate",
+    "calibrate_by_class",
     "demo",
     "errors",
     "evaluate",
@@ -46,11 +49,13 @@ __all__ = [
 
 _HOME = {
     "Calibration": "calibration",
+    "ClassCalibration": "calibration",
     "FittedHybrid": "fitting",
     "PhysfuseError": "errors",
     "PhysfuseWarning": "errors",
     "__version__": "_version",
-    "calibrate": "calibration",
+    "calibrate": "calibrating",
+    "calibrate_by_class": "calibrating",
     "demo": "demonstration",
     "evaluate": "evaluation",
     "fit": "fitting",

@@ -1,7 +1,9 @@
 """Calibration: scalars that all pixels share, found once on a sample of pixels and then frozen.
 
-A calibration is data. It is made by :func:`calibrate`, kept as JSON, and applied to the state table
-and the noise of a run by its :attr:`Calibration.changes`; every chunk of a run takes the same.
+A calibration is data. It is made by :func:`physfuse.calibrate`, kept as JSON, and applied to the
+state table and the noise of a run by its :attr:`Calibration.changes`; every chunk of a run takes
+the same. Where pixels have classes, such as crops, there is one of each
+(:class:`ClassCalibration`).
 What is calibrated and its hyperpriors: :mod:`physfuse.inference.scalars`; how:
 :mod:`physfuse.inference.calibrate`.
 
@@ -12,37 +14,23 @@ calibration made elsewhere, such as from fields with measured vegetation
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import math
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, TypeVar
-from warnings import warn
+from typing import Any, Final
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from physfuse._version import __version__
 from physfuse.cube import (
-    OpticalBatch,
     OpticalCube,
-    RadarBatch,
     RadarCube,
-    Source,
-    check_common_grid,
-    open_optical,
-    open_radar,
 )
-from physfuse.inference.calibrate import Fit, FitOptions, correlated, fit, uninformed
-from physfuse.inference.calibrate import weak_direction as weak
-from physfuse.inference.gauss_newton import Problem
-from physfuse.inference.marginal import Shared
 from physfuse.inference.scalars import Changes, Scalar, changes_of, scalars_of
 from physfuse.inference.state import (
     STATE_TABLE,
@@ -53,24 +41,16 @@ from physfuse.inference.state import (
     radar_misfit,
 )
 from physfuse.output import check_output_path
-from physfuse.progress import progress_bar
 from physfuse.radiative.errors import (
-    CubeError,
     DomainError,
     FileFormatError,
-    PhysfuseWarning,
     unknown_name,
 )
-from physfuse.run import Run, plan_run, problem_of, solve_state
-from physfuse.workers import in_order
 
 FORMAT: Final = "physfuse calibration"
+CLASS_FORMAT: Final = "physfuse calibration of classes"
 FORMAT_VERSION: Final = 1
-SAMPLE = 96
-MIN_ACQUISITIONS = 5  # of a pixel that is worth taking
-CANDIDATES = 3  # pixels looked at for each one taken
 NORMAL_95 = 1.6448536269514722
-Part = TypeVar("Part")
 
 
 @dataclass(frozen=True)
@@ -286,23 +266,76 @@ class Calibration:
         OutputExistsError, FileFormatError, FileNotFoundError, PermissionError
             As for every output.
         """
-        path = check_output_path(path, overwrite, suffixes=(".json",))
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "w") as file:
-                file.write(self.to_json())
-            mask = os.umask(0)
-            os.umask(mask)
-            os.chmod(name, 0o666 & ~mask)
-            os.replace(name, path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
-        return path
+        return _save(self.to_json(), path, overwrite)
 
 
-def load_calibration(path: str | Path, *, table: Sequence[Variable] = STATE_TABLE) -> Calibration:
-    """Read a calibration and check it.
+@dataclass(frozen=True)
+class ClassCalibration:
+    """A calibration of each class of pixels, such as crops, each found on pixels of its class.
+
+    Attributes
+    ----------
+    parts : dict of str to Calibration
+        By name of the class.
+    """
+
+    parts: Mapping[str, Calibration]
+
+    def of_class(self, name: str) -> Calibration:
+        """Calibration of a class.
+
+        Raises
+        ------
+        UnknownNameError
+            It was not calibrated.
+        """
+        if name not in self.parts:
+            raise unknown_name("class of the calibration", name, self.parts)
+        return self.parts[name]
+
+    def check(self, sensors: Sensors, bare_soil: str, table: Sequence[Variable]) -> None:
+        """Refuse a run that it does not fit; see :meth:`Calibration.check`."""
+        for part in self.parts.values():
+            part.check(sensors, bare_soil, table)
+
+    def table_text(self) -> str:
+        """The scalars of each class, for people."""
+        return "\n\n".join(f"{name}\n{part.table_text()}" for name, part in self.parts.items())
+
+    def to_json(self) -> str:
+        """Text of the file."""
+        content = {
+            "format": CLASS_FORMAT,
+            "format_version": FORMAT_VERSION,
+            "classes": {name: json.loads(part.to_json()) for name, part in self.parts.items()},
+        }
+        return json.dumps(content, indent=1) + "\n"
+
+    def save(self, path: str | Path, *, overwrite: bool = False) -> Path:
+        """Write it as JSON; see :meth:`Calibration.save`."""
+        return _save(self.to_json(), path, overwrite)
+
+
+def _save(text: str, path: str | Path, overwrite: bool) -> Path:
+    path = check_output_path(path, overwrite, suffixes=(".json",))
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w") as file:
+            file.write(text)
+        mask = os.umask(0)
+        os.umask(mask)
+        os.chmod(name, 0o666 & ~mask)
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+    return path
+
+
+def load_calibration(
+    path: str | Path, *, table: Sequence[Variable] = STATE_TABLE
+) -> Calibration | ClassCalibration:
+    """Read a calibration, or that of each class, and check it.
 
     Parameters
     ----------
@@ -312,7 +345,7 @@ def load_calibration(path: str | Path, *, table: Sequence[Variable] = STATE_TABL
 
     Returns
     -------
-    Calibration
+    Calibration or ClassCalibration
 
     Raises
     ------
@@ -330,7 +363,26 @@ def load_calibration(path: str | Path, *, table: Sequence[Variable] = STATE_TABL
         content = json.loads(path.read_text())
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise FileFormatError(f"{path} is no JSON: {error}") from error
+    if isinstance(content, dict) and content.get("format") == CLASS_FORMAT:
+        _check_version(content, str(path))
+        classes = content.get("classes")
+        if not isinstance(classes, dict) or not classes:
+            raise FileFormatError(f"{path} holds no class; calibrate again with classes")
+        return ClassCalibration(
+            {
+                name: calibration_of(part, table=table, source=f"{path}, class {name}")
+                for name, part in classes.items()
+            }
+        )
     return calibration_of(content, table=table, source=str(path))
+
+
+def _check_version(content: Mapping[str, Any], source: str) -> None:
+    if content.get("format_version") != FORMAT_VERSION:
+        raise FileFormatError(
+            f"{source} has format {content.get('format_version')!r}; this version of physfuse "
+            f"reads {FORMAT_VERSION}"
+        )
 
 
 def calibration_of(
@@ -360,11 +412,7 @@ def calibration_of(
     """
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise FileFormatError(f"{source} is no calibration of physfuse")
-    if content.get("format_version") != FORMAT_VERSION:
-        raise FileFormatError(
-            f"{source} has format {content.get('format_version')!r}; this version of physfuse "
-            f"reads {FORMAT_VERSION}"
-        )
+    _check_version(content, source)
     content = dict(content)
     stated = content.pop("sha256", None)
     if stated != _digest(content):
@@ -474,266 +522,3 @@ def run_scalars(sensors: Sensors, table: Sequence[Variable] = STATE_TABLE) -> tu
         {p: [row.name for row in part] for p, part in offsets.items()},
         {s: [row.name for row in part] for s, part in misfits.items() if part},
     )
-
-
-def calibrate(
-    optical: Source | Sequence[Source] | None = None,
-    radar: Source | Sequence[Source] | None = None,
-    *,
-    out: str | Path | None = None,
-    sample: int = SAMPLE,
-    seed: int = 0,
-    season: str = "11-01",
-    place: tuple[float, float] | None = None,
-    bare_soil: str = "baghdadi_2016",
-    table: Sequence[Variable] = STATE_TABLE,
-    overwrite: bool = False,
-    quiet: bool = False,
-    search: FitOptions | None = None,
-) -> Calibration:
-    """Calibrate what all pixels share, by marginal likelihood on a sample of pixels.
-
-    Parameters
-    ----------
-    optical, radar : path, Dataset, sequence of these, or None
-        As for :func:`physfuse.retrieve`.
-    out : str or Path, optional
-        JSON file to write.
-    sample : int
-        Pixels taken at random, at least 2; fewer where the cubes have fewer with data.
-    seed : int
-        Of the sample and of the simulations.
-    season, place, bare_soil, table
-        As for :func:`physfuse.retrieve`.
-    overwrite : bool
-        Whether an existing file may be replaced.
-    quiet : bool
-        Show no progress.
-    search : FitOptions, optional
-        How the scalars are looked for; its seed gives way to ``seed``.
-
-    Returns
-    -------
-    Calibration
-
-    Raises
-    ------
-    PhysfuseError
-        If an input breaks the contract, no pixel has data, or the output exists.
-
-    Warns
-    -----
-    PhysfuseWarning
-        Where scalars cannot be told apart or were not informed, or the search did not converge.
-    """
-    if out is not None:
-        check_output_path(out, overwrite, suffixes=(".json",))
-    optical_cubes = open_optical(optical, place=place)
-    radar_cubes = open_radar(radar, place=place)
-    check_common_grid([*optical_cubes, *radar_cubes])
-    found = calibrate_cubes(
-        optical_cubes,
-        radar_cubes,
-        sample=sample,
-        seed=seed,
-        season=season,
-        bare_soil=bare_soil,
-        table=table,
-        quiet=quiet,
-        search=search,
-    )
-    if out is not None:
-        found.save(out, overwrite=overwrite)
-    return found
-
-
-def calibrate_cubes(
-    optical: Sequence[OpticalCube],
-    radar: Sequence[RadarCube],
-    *,
-    sample: int,
-    seed: int,
-    season: str,
-    bare_soil: str,
-    table: Sequence[Variable],
-    quiet: bool,
-    search: FitOptions | None = None,
-) -> Calibration:
-    """Calibrate on cubes that are open and checked; arguments as for :func:`calibrate`."""
-    if sample < 2:
-        raise DomainError(f"a sample of {sample} pixels is too small: take at least 2")
-    run = plan_run(optical, radar, season=season, table=table, bare_soil=bare_soil)
-    problem = sample_problem(run, sample, seed)
-    return calibrate_problem(
-        run,
-        problem,
-        sensors_of(optical, radar),
-        bare_soil=bare_soil,
-        table=table,
-        seed=seed,
-        quiet=quiet,
-        search=search,
-    )
-
-
-def calibrate_problem(
-    run: Run,
-    problem: Problem,
-    sensors: Sensors,
-    *,
-    bare_soil: str,
-    table: Sequence[Variable],
-    seed: int,
-    quiet: bool,
-    search: FitOptions | None = None,
-) -> Calibration:
-    """Calibrate on pixels that are read.
-
-    Parameters
-    ----------
-    run : Run
-        Without changes.
-    problem : Problem
-        Of it.
-    sensors : Sensors
-    bare_soil, table, seed, quiet
-        As for :func:`calibrate`.
-    search : FitOptions, optional
-
-    Returns
-    -------
-    Calibration
-    """
-    scalars = run_scalars(sensors, table)
-    interval = torch.from_numpy(run.knot_days).to(torch.float64).diff()
-    bar = progress_bar(None, f"calibrating on {problem.n_pixels} pixels", unit="step", quiet=quiet)
-    with bar, torch.no_grad():
-        found = fit(
-            Shared(problem, interval, scalars),
-            lambda part: solve_state(run, part),
-            dataclasses.replace(search or FitOptions(), seed=seed),
-            progress=lambda: bar.update(1),
-            each=_side_by_side,
-        )
-    _warn(found, scalars)
-    return Calibration(
-        scalars,
-        tuple(found.z.tolist()),
-        tuple(tuple(row) for row in found.covariance.tolist()),
-        sensors,
-        bare_soil,
-        table_digest(table),
-        problem.n_pixels,
-        seed,
-        found.converged,
-    )
-
-
-def _side_by_side(function: Callable[[Tensor], Part], parts: Iterable[Tensor]) -> Iterable[Part]:
-    def work(part: Tensor) -> Part:
-        with torch.no_grad():  # of each thread its own
-            return function(part)
-
-    return in_order(work, parts)
-
-
-def _warn(found: Fit, scalars: Sequence[Scalar]) -> None:
-    """Tell what the data did not say."""
-    names = [s.name for s in scalars]
-    if not found.converged:
-        _tell("the calibration did not converge; take a larger sample")
-    if found.at_bound:
-        text = ", ".join(names[i] for i in found.at_bound)
-        _tell(
-            f"the data pull {text} beyond what its hyperprior allows: the model does not fit these "
-            "pixels, whatever the scalars"
-        )
-    pairs = correlated(found.covariance)
-    if pairs:
-        text = "; ".join(f"{names[i]} and {names[j]}" for i, j in pairs)
-        _tell(f"the calibration cannot tell apart: {text}")
-    group = weak(found.covariance)
-    if group and not pairs:
-        _tell(f"the calibration cannot tell apart as a group: {', '.join(names[i] for i in group)}")
-    alone = uninformed(found.covariance, scalars)
-    if alone:
-        text = ", ".join(names[i] for i in alone)
-        _tell(f"the data say next to nothing of {text}: they stay near the table's values")
-
-
-def _tell(text: str) -> None:
-    warn(text, PhysfuseWarning, stacklevel=5)
-
-
-def sample_problem(run: Run, sample: int, seed: int) -> Problem:
-    """Problem of a random sample of the pixels that have data.
-
-    Parameters
-    ----------
-    run : Run
-    sample : int
-        Largest number of pixels.
-    seed : int
-
-    Returns
-    -------
-    Problem
-
-    Raises
-    ------
-    CubeError
-        If no pixel that was looked at has enough acquisitions.
-    """
-    n_pixels = run.grid.n_pixels
-    order = np.random.default_rng(seed).permutation(n_pixels)[: CANDIDATES * sample]
-    looked = np.sort(order)
-    problem = problem_at(run, looked)
-    count = torch.zeros(len(looked), dtype=torch.long)
-    for stream in problem.streams:
-        count = count + stream.valid.any(-1).sum(-1)
-    place = torch.from_numpy(np.argsort(np.argsort(order)))
-    with_data = [int(p) for p in place if count[p] >= MIN_ACQUISITIONS]
-    if not with_data:
-        raise CubeError(
-            f"none of {len(looked)} pixels has at least {MIN_ACQUISITIONS} acquisitions: there is "
-            "nothing to calibrate with"
-        )
-    return problem.take(torch.tensor(sorted(with_data[:sample])))
-
-
-def problem_at(run: Run, pixels: np.ndarray) -> Problem:
-    """Problem of some pixels of the grid.
-
-    Parameters
-    ----------
-    run : Run
-    pixels : ndarray of int
-        In ascending order.
-
-    Returns
-    -------
-    Problem
-    """
-    optical = [_read_optical(cube, pixels) for cube in run.optical]
-    radar = [_read_radar(cube, pixels) for cube in run.radar]
-    return problem_of(run, optical, radar, len(pixels))
-
-
-def _read_optical(cube: OpticalCube, pixels: np.ndarray) -> OpticalBatch:
-    parts = [cube.read(slice(p, p + 1)) for p in pixels.tolist()]
-    return OpticalBatch(**_joined(parts))
-
-
-def _read_radar(cube: RadarCube, pixels: np.ndarray) -> RadarBatch:
-    parts = [cube.read(slice(p, p + 1)) for p in pixels.tolist()]
-    return RadarBatch(**_joined(parts))
-
-
-def _joined(parts: Sequence[OpticalBatch] | Sequence[RadarBatch]) -> dict[str, np.ndarray]:
-    """Fields of single pixels side by side; what has no pixel axis is the same for all."""
-    out = {}
-    for field in dataclasses.fields(parts[0]):
-        values = [getattr(part, field.name) for part in parts]
-        shared = values[0].ndim == 1
-        out[field.name] = values[0] if shared else np.concatenate(values, -1)
-    return out

@@ -216,6 +216,7 @@ def _add_retrieve(parser: argparse.ArgumentParser) -> None:
         help="from physfuse calibrate; without it physics-calibrated calibrates on this run's "
         "pixels first",
     )
+    add("--classes", metavar="FILE", help="CSV site,class, where each has its own calibration")
     _add_physics(parser)
     add("--start", metavar="DATE", help="first day, YYYY-MM-DD (first observation)")
     add("--end", metavar="DATE", help="last day, YYYY-MM-DD (last observation)")
@@ -264,6 +265,7 @@ def _add_calibrate(parser: argparse.ArgumentParser) -> None:
     add("--optical", nargs="+", action="extend", metavar="FILE", help="one or several cubes")
     add("--radar", nargs="+", action="extend", metavar="FILE", help="one or several cubes")
     add("--out", required=True, metavar="FILE", help="output, JSON")
+    add("--classes", metavar="FILE", help="CSV site,class: each class is calibrated by itself")
     add("--sample", type=int, default=None, metavar="N", help="pixels, taken at random (96)")
     _add_physics(parser)
     _add_output(parser)
@@ -421,6 +423,7 @@ def _retrieve(arguments: argparse.Namespace) -> None:
         radar=arguments.radar,
         model=arguments.model,
         calibration=arguments.calibration,
+        classes=arguments.classes,
         out=arguments.out,
         start=arguments.start,
         end=arguments.end,
@@ -437,28 +440,33 @@ def _retrieve(arguments: argparse.Namespace) -> None:
 
 
 def _calibrate(arguments: argparse.Namespace) -> None:
-    from physfuse.calibration import SAMPLE, calibrate
+    from physfuse.calibrating import SAMPLE, calibrate, calibrate_by_class
+    from physfuse.calibration import Calibration, ClassCalibration
     from physfuse.errors import CubeError
 
     if not (arguments.optical or arguments.radar):
         raise CubeError("no cube given; name one with --optical, --radar or both")
-    found = calibrate(
-        arguments.optical,
-        arguments.radar,
-        out=arguments.out,
-        sample=SAMPLE if arguments.sample is None else arguments.sample,
-        seed=arguments.seed,
-        season=arguments.season,
-        place=arguments.place,
-        bare_soil=arguments.bare_soil,
-        overwrite=arguments.overwrite,
-        quiet=arguments.quiet,
-    )
+    options = {
+        "out": arguments.out,
+        "sample": SAMPLE if arguments.sample is None else arguments.sample,
+        "seed": arguments.seed,
+        "season": arguments.season,
+        "place": arguments.place,
+        "bare_soil": arguments.bare_soil,
+        "overwrite": arguments.overwrite,
+        "quiet": arguments.quiet,
+    }
+    cubes = (arguments.optical, arguments.radar)
+    found: Calibration | ClassCalibration
+    if arguments.classes is None:
+        found = calibrate(*cubes, **options)
+    else:
+        found = calibrate_by_class(*cubes, classes=arguments.classes, **options)
     sys.stdout.write(found.table_text() + f"{arguments.out}\n")
 
 
 def _fit(arguments: argparse.Namespace) -> None:
-    from physfuse.calibration import SAMPLE
+    from physfuse.calibrating import SAMPLE
     from physfuse.errors import DomainError
     from physfuse.fitting import fit
     from physfuse.learning import STEPS

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import torch
 
-from physfuse.calibration import Calibration, calibrate_problem, sample_problem, sensors_of
+from physfuse.calibrating import calibrate_problem, sample_problem
+from physfuse.calibration import Calibration, sensors_of
 from physfuse.cube import OpticalCube, RadarCube
 from physfuse.identifiability import (
     Contribution,

@@ -21,14 +21,8 @@ import torch
 
 from physfuse._version import __version__
 from physfuse.branches import Branch
-from physfuse.calibration import (
-    SAMPLE,
-    Calibration,
-    calibrate_cubes,
-    load_calibration,
-    sample_problem,
-    sensors_of,
-)
+from physfuse.calibrating import SAMPLE, calibrate_cubes, sample_problem
+from physfuse.calibration import Calibration, ClassCalibration, load_calibration, sensors_of
 from physfuse.cube import Source, check_common_grid, open_optical, open_radar
 from physfuse.fit_report import REPORTED, null_test_on, report_on
 from physfuse.identifiability import Identifiability
@@ -181,7 +175,7 @@ def fit(
     sites = optical_cubes[0].grid.site_names
     measured = [] if labels is None else read_labels(labels, sites)
     if isinstance(calibration, str | Path):
-        calibration = load_calibration(calibration)
+        calibration = _one_calibration(calibration)
     if calibration is None and calibrated:
         calibration = calibrate_cubes(
             optical_cubes,
@@ -215,8 +209,16 @@ def fit(
     folder.mkdir(exist_ok=True)
     lesson = Lesson(run, problem, seed)
     field = FieldLesson(run, measured, sites, seed) if measured else None
+    judged = problem.take(lesson.judges[:REPORTED])
     hybrid, gains, kept, progress = learn(
-        lesson, field, folder / "checkpoint", bands=bands, steps=steps, seed=seed, quiet=quiet
+        lesson,
+        field,
+        folder / "checkpoint",
+        bands=bands,
+        steps=steps,
+        seed=seed,
+        quiet=quiet,
+        allowed=lambda one: not report_on(run, judged, one).moved,
     )
     text = None if calibration is None else json.loads(calibration.to_json())
     card = hybrid_card(
@@ -263,7 +265,6 @@ def fit(
             bare_soil=bare_soil,
             quiet=quiet,
         )
-    judged = problem.take(lesson.judges[:REPORTED])
     report = report_on(run, judged, hybrid, calibration, null)
     report.save(folder / "report.json", overwrite=True)
     if find_spec("matplotlib") is not None:
@@ -297,6 +298,16 @@ def check_model_folder(out: str | Path, overwrite: bool) -> Path:
             "--overwrite (overwrite=True in Python)"
         )
     return folder
+
+
+def _one_calibration(path: str | Path) -> Calibration:
+    found = load_calibration(path)
+    if isinstance(found, ClassCalibration):
+        raise DomainError(
+            f"{path} is a calibration of each class, and a fit takes one for all pixels: fit to "
+            "the pixels of one class, with calibration=load_calibration(...).of_class(name)"
+        )
+    return found
 
 
 def _bands(problem: Problem) -> list[str]:

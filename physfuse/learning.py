@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import NamedTuple
@@ -14,6 +14,8 @@ from physfuse.models.hybrid import Hybrid, untrained
 from physfuse.training import Progress, Schedule, train
 
 STEPS = 60
+HALVINGS = 3  # of a residual that moves the states
+RESIDUAL = "residual"
 LEARNING_RATE = 0.012
 RELATIVE_RATES = {"hybrid.prior": 0.25, "hybrid.optical_noise": 0.25, "hybrid.radar_noise": 0.25}
 """Of the learning rate: few pixels say little of a season's mean and of the noise of each band."""
@@ -53,6 +55,7 @@ def learn(
     steps: int,
     seed: int,
     quiet: bool,
+    allowed: Callable[[Hybrid], bool] = lambda _: True,
 ) -> Learned:
     """Train a hybrid and keep the parts that held-out pixels gain most by.
 
@@ -67,6 +70,9 @@ def learn(
         That the hybrid knows.
     steps, seed : int
     quiet : bool
+    allowed : callable
+        Whether a hybrid's residual leaves the states where they are. One that does not is halved
+        up to three times, then left out.
 
     Returns
     -------
@@ -91,18 +97,41 @@ def learn(
         relative_rates=RELATIVE_RATES,
         quiet=quiet,
     )
+
     # A part may have learned what another undoes: the held-out pixels choose among them.
-    tried = []
-    for parts in _subsets():
-        candidate = _only(hybrid, untrained(seed=seed, bands=bands), parts)
+    def judged(candidate: Hybrid, parts: tuple[str, ...]) -> Learned:
         now = judgement(lesson, field, candidate)
         gains = tuple(Gain.of(b - n) for b, n in zip(before, now, strict=True))
-        tried.append(Learned(candidate, gains, parts, progress))
-    best = max(tried, key=lambda one: sum(part.mean for part in one.gains))
-    total = sum(part.mean for part in best.gains)
-    if total > 0 and any(part.mean > CONFIRMED * part.error for part in best.gains):
+        return Learned(candidate, gains, parts, progress)
+
+    tried = [
+        judged(_only(hybrid, untrained(seed=seed, bands=bands), parts), parts)
+        for parts in _subsets()
+    ]
+    best = max(tried, key=_total)
+    halvings = 0
+    while _confirmed(best) and RESIDUAL in best.kept and not allowed(best.hybrid):
+        if halvings == HALVINGS:
+            plain = [one for one in tried if RESIDUAL not in one.kept]
+            if plain:
+                best = max(plain, key=_total)
+            else:
+                best = judged(best.hybrid.without_residual(), best.kept)
+            break
+        halvings += 1
+        best = judged(best.hybrid.with_residual_times(0.5), best.kept)
+    if _confirmed(best):
         return best
     return best._replace(hybrid=untrained(seed=seed, bands=bands), kept=())
+
+
+def _total(one: Learned) -> float:
+    return sum(part.mean for part in one.gains)
+
+
+def _confirmed(one: Learned) -> bool:
+    """Whether held-out pixels gain, and by more than the error of one of the gains."""
+    return _total(one) > 0 and any(part.mean > CONFIRMED * part.error for part in one.gains)
 
 
 def _subsets() -> list[tuple[str, ...]]:

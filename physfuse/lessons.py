@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from physfuse.calibration import problem_at
+from physfuse.calibrating import problem_at
 from physfuse.inference.gauss_newton import Problem
 from physfuse.labels import label_loss, labels_of
 from physfuse.measurements import Measurements

@@ -104,11 +104,10 @@ class Predictor:
         overwrite: bool,
         seed: int,
     ) -> None:
-        self.run, self.target, self.seed = run, target, seed
+        self.target, self.seed = target, seed
         optical = target if isinstance(target, OpticalCube) else None
         radar = target if isinstance(target, RadarCube) else None
         self.writer = PredictionWriter(path, run.grid, optical, radar, attributes, overwrite)
-        self.rows = _unseen_rows(run, target)
 
     def __enter__(self) -> Predictor:
         """Open the file."""
@@ -129,25 +128,23 @@ class Predictor:
         return self.target.geometry(pixels)
 
     def predict(
-        self, geometry: OpticalGeometry | RadarGeometry, solved: Solved
+        self, run: Run, geometry: OpticalGeometry | RadarGeometry, solved: Solved
     ) -> dict[str, np.ndarray]:
-        """Predictions of a batch of pixels, (T, C, P) by field; no file is touched."""
-        posterior = solved.posterior.with_rows(self.rows)
+        """Predictions of pixels solved by a run, (T, C, P) by field; no file is touched."""
+        posterior = solved.posterior.with_rows(_unseen_rows(run, self.target))
         generator = torch.Generator().manual_seed(self.seed)
         with torch.no_grad():
             if isinstance(self.target, OpticalCube) and isinstance(geometry, OpticalGeometry):
                 known = residuals(
                     solved.problem,
                     solved.state,
-                    torch.from_numpy(self.run.knot_days).to(torch.float64),
+                    torch.from_numpy(run.knot_days).to(torch.float64),
                     "optical",
                     self.target.bands,
                 )
-                return _predict_optical(
-                    self.run, self.target, posterior, known, geometry, generator
-                )
+                return _predict_optical(run, self.target, posterior, known, geometry, generator)
             if isinstance(self.target, RadarCube) and isinstance(geometry, RadarGeometry):
-                return _predict_radar(self.run, self.target, posterior, geometry, generator)
+                return _predict_radar(run, self.target, posterior, geometry, generator)
         raise TypeError("the geometry is of another sensor than the cube to predict")
 
     def write(self, pixels: slice, fields: Mapping[str, np.ndarray]) -> None:

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 import xarray as xr
 
 from physfuse.branches import Branch, open_branch
-from physfuse.calibration import (
-    SAMPLE,
-    Calibration,
-    calibrate_cubes,
-    load_calibration,
-    sensors_of,
-)
+from physfuse.calibrating import SAMPLE, calibrate_classes, calibrate_cubes
+from physfuse.calibration import Calibration, ClassCalibration, load_calibration, sensors_of
+from physfuse.classes import Classes, ClassSource, read_classes
 from physfuse.cube import (
     OpticalCube,
     OpticalGeometry,
@@ -51,7 +49,8 @@ def retrieve(
     radar: Source | Sequence[Source] | None = None,
     *,
     model: str | Path | Branch = "physics",
-    calibration: Calibration | str | Path | None = None,
+    calibration: Calibration | ClassCalibration | str | Path | None = None,
+    classes: ClassSource | None = None,
     out: str | Path | None = None,
     start: str | None = None,
     end: str | None = None,
@@ -84,6 +83,9 @@ def retrieve(
         From :func:`physfuse.calibrate`, for "physics-calibrated" and "hybrid"; without it the
         former calibrates the run on its own pixels first, the latter takes the table. The output's
         attributes hold it.
+    classes : path, mapping or DataArray, optional
+        Class of each pixel, such as its crop, where each has its own calibration: CSV
+        ``site,class`` and what else :func:`physfuse.classes.read_classes` takes.
     out : path, optional
         NetCDF file to write; without it the result is built in memory.
     start, end : str, optional
@@ -136,9 +138,22 @@ def retrieve(
             f"model {branch.name!r} takes no calibration, or brings its own; those that do are "
             "'physics-calibrated' and 'hybrid'"
         )
+    if classes is not None and not (branch.calibrates or calibration is not None):
+        raise DomainError(
+            f"model {branch.name!r} runs without a calibration, and classes say which one a pixel "
+            "has: leave them out, or take --model physics-calibrated (model=)"
+        )
     names = chosen_variables(variables, table)
     if isinstance(calibration, str | Path):
         calibration = load_calibration(calibration, table=table)
+    if calibration is not None and (classes is None) == isinstance(calibration, ClassCalibration):
+        raise DomainError(
+            "the calibration is one of each class: say which class a pixel has, with --classes "
+            "(classes=)"
+            if classes is None
+            else "there are classes and the calibration is one for all pixels: leave one of the "
+            "two out, or calibrate with --classes (physfuse.calibrate_by_class)"
+        )
     inputs = [source for source in (optical, radar, predict) if source is not None]
     for path in (out, predict_out):
         if path is not None:
@@ -150,32 +165,40 @@ def retrieve(
     target = None if predict is None else open_target(predict, place)
     if calibration is None:
         calibration = branch.own_calibration(table)
+    known = None if classes is None else read_classes(classes, cubes[0].grid)
     if branch.calibrates and calibration is None:
-        calibration = calibrate_cubes(
-            optical_cubes,
-            radar_cubes,
-            sample=SAMPLE,
-            seed=seed,
-            season=season,
-            bare_soil=bare_soil,
-            table=table,
-            quiet=quiet,
+        options: dict[str, Any] = {
+            "sample": SAMPLE,
+            "seed": seed,
+            "season": season,
+            "bare_soil": bare_soil,
+            "table": table,
+            "quiet": quiet,
+        }
+        calibration = (
+            calibrate_cubes(optical_cubes, radar_cubes, **options)
+            if known is None
+            else calibrate_classes(optical_cubes, radar_cubes, known, **options)
         )
     if calibration is not None:
         calibration.check(sensors_of(optical_cubes, radar_cubes), bare_soil, table)
-    run = plan_run(
-        optical_cubes,
-        radar_cubes,
-        start=start,
-        end=end,
-        season=season,
-        table=table,
-        bare_soil=bare_soil,
-        predicted_days=None if target is None else target.day,
-        changes=NO_CHANGES if calibration is None else calibration.changes,
-        hybrid=branch.hybrid,
-        infer=branch.infer,
-    )
+    runs = [
+        plan_run(
+            optical_cubes,
+            radar_cubes,
+            start=start,
+            end=end,
+            season=season,
+            table=table,
+            bare_soil=bare_soil,
+            predicted_days=None if target is None else target.day,
+            changes=NO_CHANGES if part is None else part.changes,
+            hybrid=branch.hybrid,
+            infer=branch.infer,
+        )
+        for part in _by_class(calibration, known)
+    ]
+    run = runs[0]
     attributes = _attributes(run, cubes, branch, seed)
     if calibration is not None:
         attributes["calibration"] = calibration.to_json()
@@ -185,9 +208,10 @@ def retrieve(
     writer = DailyWriter(
         out, run.grid, run.days, names, attributes, overwrite, static=static, **extra
     )
-    maker = FieldMaker(
-        run, names, static, shares=diagnostics is None, place=run.grid.place or place
-    )
+    makers = [
+        FieldMaker(one, names, static, shares=diagnostics is None, place=run.grid.place or place)
+        for one in runs
+    ]
     predictor = None
     if target is not None:
         check_common_grid([*cubes, target])
@@ -196,7 +220,8 @@ def retrieve(
         batch_pixels = max(1, min(BATCH_PIXELS, BATCH_KNOTS // len(run.knot_days)))
     bar = progress_bar(run.grid.n_pixels, "retrieving", quiet=quiet)
     with bar, writer, predictor or nullcontext():
-        for batch in in_order(_worker(run, maker, predictor), _tasks(run, predictor, batch_pixels)):
+        tasks = _tasks(runs, known, predictor, batch_pixels)
+        for batch in in_order(_worker(runs, makers, predictor), tasks):
             writer.write(batch.pixels, batch.fields)
             if predictor is not None:
                 predictor.write(batch.pixels, batch.predictions)
@@ -206,12 +231,29 @@ def retrieve(
     return writer.dataset
 
 
+def _by_class(
+    calibration: Calibration | ClassCalibration | None, known: Classes | None
+) -> Sequence[Calibration | None]:
+    """The calibration of each class, or the one of all pixels."""
+    if isinstance(calibration, ClassCalibration):
+        return [] if known is None else [calibration.of_class(name) for name in known.names]
+    return [calibration]
+
+
+class _Part(NamedTuple):
+    """Pixels of a batch that one run solves."""
+
+    run: int
+    at: np.ndarray
+    problem: Problem
+    geometry: OpticalGeometry | RadarGeometry | None
+
+
 class _Task(NamedTuple):
     """What is read for one batch of pixels."""
 
     pixels: slice
-    problem: Problem
-    geometry: OpticalGeometry | RadarGeometry | None
+    parts: list[_Part]
 
 
 class _Batch(NamedTuple):
@@ -222,24 +264,64 @@ class _Batch(NamedTuple):
     predictions: dict[str, np.ndarray]
 
 
-def _tasks(run: Run, predictor: Predictor | None, batch_pixels: int) -> Iterator[_Task]:
+def _tasks(
+    runs: Sequence[Run], known: Classes | None, predictor: Predictor | None, batch_pixels: int
+) -> Iterator[_Task]:
     """Read the batches one by one."""
-    for pixels in run.grid.batches(batch_pixels):
+    for pixels in runs[0].grid.batches(batch_pixels):
         geometry = None if predictor is None else predictor.geometry(pixels)
-        yield _Task(pixels, build_problem(run, pixels), geometry)
+        count = pixels.stop - pixels.start
+        of_pixel = np.zeros(count, np.int64) if known is None else known.of_pixel[pixels]
+        parts = []
+        for k in np.unique(of_pixel).tolist():
+            at = np.flatnonzero(of_pixel == k)
+            problem = build_problem(runs[k], pixels)
+            if len(at) == count:
+                parts.append(_Part(k, at, problem, geometry))
+                continue
+            some = None if geometry is None else _of_pixels(geometry, at)
+            parts.append(_Part(k, at, problem.take(torch.from_numpy(at)), some))
+        yield _Task(pixels, parts)
 
 
-def _worker(run: Run, maker: FieldMaker, predictor: Predictor | None) -> Callable[[_Task], _Batch]:
+def _of_pixels(
+    geometry: OpticalGeometry | RadarGeometry, at: np.ndarray
+) -> OpticalGeometry | RadarGeometry:
+    """Directions of some of the pixels; what has no axis of pixels stays."""
+    kept = {field.name: getattr(geometry, field.name) for field in dataclasses.fields(geometry)}
+    return dataclasses.replace(
+        geometry, **{name: v[..., at] for name, v in kept.items() if v.ndim > 1}
+    )
+
+
+def _worker(
+    runs: Sequence[Run], makers: Sequence[FieldMaker], predictor: Predictor | None
+) -> Callable[[_Task], _Batch]:
     """Work on one batch, without any file."""
 
     def work(task: _Task) -> _Batch:
-        solved = solve(run, task.problem)
-        predictions = {}
-        if predictor is not None and task.geometry is not None:
-            predictions = predictor.predict(task.geometry, solved)
-        return _Batch(task.pixels, maker.fields(solved), predictions)
+        fields, predictions = [], []
+        for part in task.parts:
+            solved = solve(runs[part.run], part.problem)
+            fields.append(makers[part.run].fields(solved))
+            if predictor is not None and part.geometry is not None:
+                predictions.append(predictor.predict(runs[part.run], part.geometry, solved))
+        at = [part.at for part in task.parts]
+        return _Batch(task.pixels, _together(fields, at), _together(predictions, at))
 
     return work
+
+
+def _together(
+    parts: Sequence[dict[str, np.ndarray]], at: Sequence[np.ndarray]
+) -> dict[str, np.ndarray]:
+    """Fields of parts of a batch as fields of the batch; pixels are the last axis."""
+    if len(parts) < 2:
+        return parts[0] if parts else {}
+    order = np.argsort(np.concatenate(at))
+    return {
+        name: np.concatenate([part[name] for part in parts], -1)[..., order] for name in parts[0]
+    }
 
 
 def _flat(sources: Sequence[Source | Sequence[Source]]) -> list[Source]:

@@ -29,7 +29,8 @@ def test_retrieve_passes_everything_on(calls: list[dict[str, Any]]):
         "retrieve --optical a.nc b.nc --optical c.nc --radar r.nc --out daily.nc "
         "--start 2021-03-01 --end 2021-04-01 --variables lai,cab --season 10-01 "
         "--place 50.7,4.6 --bare-soil oh_2004 --seed 3 --overwrite --quiet "
-        "--predict held.nc --predict-out seen.nc --model physics-calibrated --calibration c.json"
+        "--predict held.nc --predict-out seen.nc --model physics-calibrated --calibration c.json "
+        "--classes crops.csv"
     )
     assert cli.main(line.split()) == 0
     assert calls == [
@@ -38,6 +39,7 @@ def test_retrieve_passes_everything_on(calls: list[dict[str, Any]]):
             "radar": ["r.nc"],
             "model": "physics-calibrated",
             "calibration": "c.json",
+            "classes": "crops.csv",
             "out": "daily.nc",
             "start": "2021-03-01",
             "end": "2021-04-01",
@@ -67,7 +69,7 @@ def test_calibrate_passes_everything_on(
         calls.append((given, named))
         return Found()
 
-    monkeypatch.setattr("physfuse.calibration.calibrate", calibrate)
+    monkeypatch.setattr("physfuse.calibrating.calibrate", calibrate)
     line = (
         "calibrate --optical a.nc --optical b.nc --radar r.nc --out c.json --sample 40 --seed 3 "
         "--season 10-01 --place 50.7,4.6 --bare-soil oh_2004 --overwrite --quiet"

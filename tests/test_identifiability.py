@@ -270,6 +270,10 @@ def test_at_its_limits_nothing_fires():
         ),
         ({"retention": (Retention("radar", 7.9, 10.0),)}, "leaves 79% of the radar information"),
         ({"drifts": (Drift("noise radar", "1", 4.0, 1.0, -2.01, 0.2),)}, "2.0 sd of its hyper"),
+        (
+            {"drifts": tuple(Drift(f"timescale {i}", "1", 2.0, 1.0, 1.5, 0.2) for i in range(8))},
+            "the 8 calibrated scalars together went 1.50 sd",
+        ),
         ({"not_separable": (("a", "b"),)}, "cannot tell apart: a and b"),
         ({"null_test": NullTest(0.11, 0.9, 0.1)}, "residual is 0.11 of the noise"),
         ({"null_test": NullTest(0.1, 0.9, 0.11)}, "differ from those of physics by 0.11"),
@@ -279,6 +283,11 @@ def test_at_its_limits_nothing_fires():
 def test_beyond_a_limit_one_warning_fires(change: dict[str, Any], words: str):
     (text,) = dataclasses.replace(FINE, **change).warnings
     assert words in text
+
+
+def test_few_drifts_together_are_what_the_hyperprior_allows():
+    few = tuple(Drift(f"timescale {i}", "1", 2.0, 1.0, 1.5, 0.2) for i in range(2))
+    assert dataclasses.replace(FINE, drifts=few).warnings == []
 
 
 def test_error_terms_may_shift():

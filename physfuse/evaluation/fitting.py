@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import xarray as xr
 
-from physfuse.calibration import Calibration, calibrate
+from physfuse.calibrating import calibrate
+from physfuse.calibration import Calibration
 from physfuse.fitting import fit
 from physfuse.radiative.errors import DomainError, PhysfuseWarning
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from scipy.special import chdtr
+
 from physfuse.output import check_output_path
 
 if TYPE_CHECKING:
@@ -28,6 +30,8 @@ class Limits:
         Least share of the acquisitions' information that a learned noise leaves. [1]
     drift : float
         Shift of a calibrated scalar in standard deviations of its hyperprior. [1]
+    joint_drift : float
+        Probability by the hyperprior of less drift in all calibrated scalars together. [1]
     physics_share : float
         Least share of physics in what moves a channel's prediction. [1]
     null_residual : float
@@ -42,6 +46,7 @@ class Limits:
     shift_95: float = 0.5
     retention: float = 0.8
     drift: float = 2.0
+    joint_drift: float = 0.975
     physics_share: float = 0.8
     null_residual: float = 0.1
     null_shift: float = 0.1
@@ -197,14 +202,20 @@ class Identifiability:
         """What lies beyond the limits, in plain words."""
         return [*self._of_residual(), *self._of_noise(), *self._of_scalars(), *self._of_null()]
 
-    def _of_residual(self) -> list[str]:
-        limits, out = self.limits, []
-        moved = [
-            f"{one.variable} ({one.median:.2f}, 95 %: {one.q95:.2f})"
+    @property
+    def moved(self) -> tuple[Shift, ...]:
+        """Variables, error terms left out, that the residual shifts by more than the limits."""
+        limits = self.limits
+        return tuple(
+            one
             for one in self.shifts
             if not one.of_error
             and not (one.median <= limits.shift_median and one.q95 <= limits.shift_95)
-        ]
+        )
+
+    def _of_residual(self) -> list[str]:
+        limits, out = self.limits, []
+        moved = [f"{one.variable} ({one.median:.2f}, 95 %: {one.q95:.2f})" for one in self.moved]
         if moved:
             out.append(
                 f"the residual moves {', '.join(moved)} in posterior sd, median and 95 % (limits "
@@ -236,6 +247,17 @@ class Identifiability:
             for one in self.drifts
             if not abs(one.in_hyper_sd) <= self.limits.drift
         ]
+        if self.drifts and not out:
+            squares = sum(one.in_hyper_sd**2 for one in self.drifts)
+            below = float(chdtr(len(self.drifts), squares))
+            if not below <= self.limits.joint_drift:
+                out.append(
+                    f"the {len(self.drifts)} calibrated scalars together went "
+                    f"{math.sqrt(squares / len(self.drifts)):.2f} sd of their hyperpriors from the "
+                    f"table (root mean square; {below:.1%} of what the hyperprior allows is less, "
+                    f"limit {self.limits.joint_drift:.1%}): they may stand in for physics that is "
+                    "missing, and intervals may be too narrow"
+                )
         pairs = "; ".join(f"{a} and {b}" for a, b in self.not_separable)
         return [*out, f"the data cannot tell apart: {pairs}"] if pairs else out
 

@@ -187,13 +187,27 @@ class Hybrid(nn.Module):
 
     def without_residual(self) -> Hybrid:
         """The same with a residual of zero."""
+        return self.with_residual_times(0.0)
+
+    def with_residual_times(self, factor: float) -> Hybrid:
+        """The same with a smaller residual.
+
+        Parameters
+        ----------
+        factor : float
+            On the last layer, inside the bound, 0 to 1. [1]
+
+        Returns
+        -------
+        Hybrid
+        """
         other = copy.deepcopy(self)
         last = other.residual.network[-1]
         if not isinstance(last, nn.Linear):
             raise TypeError("the last layer of the residual is not linear")
         with torch.no_grad():
-            last.weight.zero_()
-            last.bias.zero_()
+            last.weight.mul_(factor)
+            last.bias.mul_(factor)
         return other
 
     def lasting_noise(self, bands: Sequence[str]) -> tuple[Tensor, Tensor]:

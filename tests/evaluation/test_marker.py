@@ -24,7 +24,8 @@ import pytest
 import xarray as xr
 
 from physfuse.baselines import BASELINES
-from physfuse.calibration import Calibration, Sensors, calibrate
+from physfuse.calibrating import calibrate
+from physfuse.calibration import Calibration, Sensors
 from physfuse.evaluation import arms, fitting
 from physfuse.evaluation.arms import Arm, baseline_prediction, model_prediction
 from physfuse.evaluation.fitting import fit_model, folds_of, with_control, without_targets
