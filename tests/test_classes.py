@@ -101,6 +101,7 @@ def test_predictions_go_by_class_too(
         )
 
 
+@pytest.mark.slow
 def test_a_class_is_calibrated_on_its_own_pixels(
     cube: xr.Dataset, crops: dict[str, str], tmp_path: Path
 ):

@@ -119,9 +119,9 @@ def test_labels_alone_move_the_prior_towards_them(problem: Problem):
     )
     hybrid = untrained()
     start = near(blind)
-    optimizer = torch.optim.Adam(hybrid.prior.parameters(), lr=0.02)
+    optimizer = torch.optim.Adam(hybrid.prior.parameters(), lr=0.08)
     losses = []
-    for _ in range(25):
+    for _ in range(7):
         optimizer.zero_grad()
         loss = label_loss(hybrid, blind, KNOT_DAY, low, start).mean()
         loss.backward()

@@ -19,6 +19,9 @@ from physfuse.evaluation.withholding import Target, check_targets
 from physfuse.scores import SplitNormal
 
 CLEAR = 0.5
+NEVER_FITTED = "learned-sim,learned,hybrid"
+"""Arms that come with the package: nothing here was used to train them."""
+
 ONE, TWO = 30.0, 60.0
 """Lengths of the gaps: a window of 30 d holds one monthly composite, one of 60 d two. [d]"""
 
@@ -52,6 +55,9 @@ def main() -> None:
     """Run the benchmark."""
     arguments = parser(__doc__, "belgium.json")
     arguments.add_argument("--pixels", type=int, default=100, help="drawn from the map (100)")
+    arguments.add_argument(
+        "--models", default=NEVER_FITTED, help=f"beside physics and its controls ({NEVER_FITTED})"
+    )
     options = arguments.parse_args()
     folder = data_folder() / "belgium_crops_2021"
     record = Record("Belgium: withheld composites, radar and shuffled radar", options)
@@ -59,6 +65,7 @@ def main() -> None:
         folder / "optical_cube.nc", folder / "radar_cube.nc", n_sites=options.pixels
     )
     arms = [Arm("physics"), Arm("physics", "no-radar"), Arm("physics", "radar-shuffled")]
+    arms += [Arm(name) for name in options.models.split(",") if name not in ("", "physics")]
     targets: list[Target] = []
     parts: list[Predictions] = []
     for fold in folds(points):

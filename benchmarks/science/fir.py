@@ -22,6 +22,9 @@ from physfuse.evaluation.verb import Evaluation, judge, predict
 from physfuse.evaluation.withholding import check_targets, read_targets
 
 CLEAR = 0.97
+NEVER_FITTED = "learned-sim,learned,hybrid"
+"""Arms that come with the package: nothing here was used to train them."""
+
 STAND_LOOKS = 40.0  # 36 pixels of 10 m at 4.4 looks, about a quarter of them independent
 SEED = 2020
 NAMES = {
@@ -63,7 +66,11 @@ def gains(found: Evaluation) -> list[dict[str, Any]]:
 
 def main() -> None:
     """Run the benchmark."""
-    options = parser(__doc__, "fir.json").parse_args()
+    arguments = parser(__doc__, "fir.json")
+    arguments.add_argument(
+        "--models", default=NEVER_FITTED, help=f"beside physics and its controls ({NEVER_FITTED})"
+    )
+    options = arguments.parse_args()
     folder = data_folder() / "fir_stand_2020"
     record = Record("Fir stand: withheld dates, radar and shuffled radar", options)
     cubes = []
@@ -74,6 +81,7 @@ def main() -> None:
     targets = read_targets(folder / "withheld_targets.csv", points)
     check_targets(points, targets, CLEAR)
     arms = [Arm("physics"), Arm("physics", "no-radar"), Arm("physics", "radar-shuffled")]
+    arms += [Arm(name) for name in options.models.split(",") if name not in ("", "physics")]
     predictions = predict(
         points,
         targets,
