@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -176,8 +177,6 @@ def calibrate_by_class(
     radar_cubes = open_radar(radar, place=place)
     cubes: list[OpticalCube | RadarCube] = [*optical_cubes, *radar_cubes]
     check_common_grid(cubes)
-    if not cubes:
-        raise CubeError("nothing to calibrate on: give optical=, radar= or both")
     found = calibrate_classes(
         optical_cubes,
         radar_cubes,
@@ -247,15 +246,34 @@ def calibrate_classes(
     Raises
     ------
     CubeError
-        A class without a pixel that has data.
+        No class has a pixel that has data.
+
+    Warns
+    -----
+    PhysfuseWarning
+        As :func:`calibrate`, with the name of the class; where a class has no data and keeps the
+        table's values.
     """
-    parts = {}
+    parts: dict[str, Calibration] = {}
+    empty: dict[str, CubeError] = {}
     for name in known.names:
-        try:
-            parts[name] = calibrate_cubes(optical, radar, among=known.pixels(name), **options)
-        except CubeError as error:
-            raise CubeError(f"class {name!r}: {error}") from error
-    return ClassCalibration(parts)
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            try:
+                parts[name] = calibrate_cubes(optical, radar, among=known.pixels(name), **options)
+            except CubeError as error:
+                empty[name] = error
+        for one in told:
+            warn(f"class {name!r}: {one.message}", one.category, stacklevel=3)
+    if not parts:
+        raise next(iter(empty.values()))
+    sensors = sensors_of(optical, radar)
+    for name, why in empty.items():
+        warn(f"class {name!r} keeps the table's values: {why}", PhysfuseWarning, stacklevel=3)
+        parts[name] = Calibration.of_values(
+            {}, sensors, bare_soil=options["bare_soil"], table=options["table"]
+        )
+    return ClassCalibration({name: parts[name] for name in known.names})
 
 
 def calibrate_problem(
@@ -348,7 +366,14 @@ def _tell(text: str) -> None:
 
 
 def sample_problem(run: Run, sample: int, seed: int, among: np.ndarray | None = None) -> Problem:
-    """Problem of a random sample of the pixels that have data.
+    """Problem of a random sample of the pixels that have data; see :func:`sampled`."""
+    return sampled(run, sample, seed, among)[1]
+
+
+def sampled(
+    run: Run, sample: int, seed: int, among: np.ndarray | None = None
+) -> tuple[np.ndarray, Problem]:
+    """Draw pixels that have data, and make their problem.
 
     Parameters
     ----------
@@ -361,7 +386,9 @@ def sample_problem(run: Run, sample: int, seed: int, among: np.ndarray | None = 
 
     Returns
     -------
-    Problem
+    pixels : ndarray of int
+        Of the grid, in order.
+    problem : Problem
 
     Raises
     ------
@@ -382,7 +409,8 @@ def sample_problem(run: Run, sample: int, seed: int, among: np.ndarray | None = 
             f"none of {len(looked)} pixels has at least {MIN_ACQUISITIONS} acquisitions: there is "
             "nothing to calibrate with"
         )
-    return problem.take(torch.tensor(sorted(with_data[:sample])))
+    taken = sorted(with_data[:sample])
+    return looked[taken], problem.take(torch.tensor(taken))
 
 
 def problem_at(run: Run, pixels: np.ndarray) -> Problem:

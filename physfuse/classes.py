@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -10,9 +11,9 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Int64
 
-from physfuse.csv_lists import read_table, require_columns
+from physfuse.csv_lists import places_of, read_table, require_columns, unknown_site
 from physfuse.cube import Grid
-from physfuse.radiative.errors import CubeError, DomainError, FileFormatError, unknown_name
+from physfuse.radiative.errors import CubeError, DomainError, FileFormatError
 
 OTHER = "other"
 """Name of the class of pixels that have none."""
@@ -64,12 +65,12 @@ def read_classes(source: ClassSource, grid: Grid) -> Classes:
         given = _of_array(source, grid)
     else:
         named = source if isinstance(source, Mapping) else _of_list(Path(source))
-        place = {name: k for k, name in enumerate(grid.site_names)}
+        place = places_of(grid.site_names)
         given = np.full(grid.n_pixels, OTHER, dtype=object)
         for site, name in named.items():
             if site not in place:
-                raise unknown_name("site of the cubes", site, list(place)[:20])
-            given[place[site]] = str(name)
+                raise unknown_site(site, place, "the classes")
+            given[place[site]] = _name_of(name)
     names, of_pixel = np.unique(given.astype(str), return_inverse=True)
     return Classes(tuple(names.tolist()), of_pixel.astype(np.int64))
 
@@ -97,12 +98,34 @@ def _of_array(array: xr.DataArray, grid: Grid) -> np.ndarray:
             f"the classes have the dimensions {dict(array.sizes)} and the cubes {sizes}: give one "
             "class for each pixel"
         )
-    values = array.transpose(*grid.dims).values.ravel()
-    if values.dtype.kind == "f":
-        whole = np.isnan(values) | (values == np.round(values))
-        if not bool(whole.all()):
-            raise DomainError("classes are names or whole numbers; some are fractions")
-        numbers = np.nan_to_num(values).astype(np.int64)
-        return np.where(np.isnan(values), OTHER, numbers.astype(str)).astype(object)
-    texts: np.ndarray = values.astype(str).astype(object)
-    return np.where(texts == "", OTHER, texts)
+    array = _on_grid(array.transpose(*grid.dims), grid)
+    return np.array([_name_of(value) for value in array.values.ravel().tolist()], dtype=object)
+
+
+def _on_grid(array: xr.DataArray, grid: Grid) -> xr.DataArray:
+    """The same in the order of the grid, where both have coordinates."""
+    for dim in grid.dims:
+        if dim not in array.coords or dim not in grid.coords:
+            continue
+        own, theirs = array.coords[dim].values, grid.coords[dim].values
+        if dim == "site":
+            if sorted(own.astype(str)) != sorted(theirs.astype(str)):
+                raise CubeError("the classes and the cubes name other sites: give one of each")
+            array = array.sel(site=theirs)
+        elif not np.allclose(own, theirs, rtol=0.0, atol=1e-3 * grid.pixel_size):
+            raise CubeError(
+                f"the classes have other coordinates {dim} than the cubes: bring them onto the "
+                "same grid, classes.reindex_like(cube, method='nearest')"
+            )
+    return array
+
+
+def _name_of(value: object) -> str:
+    """Name of a class; what is missing has none."""
+    if value is None or value == "" or (isinstance(value, float) and math.isnan(value)):
+        return OTHER
+    if isinstance(value, float):
+        if not value.is_integer():
+            raise DomainError(f"classes are names or whole numbers; one is {value}")
+        return str(int(value))
+    return str(value)

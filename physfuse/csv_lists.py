@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 
 import numpy as np
 
-from physfuse.radiative.errors import FileFormatError
+from physfuse.radiative.errors import CubeError, FileFormatError, UnknownNameError
+
+SHOWN = 20  # names in a message
 
 
 def read_table(path: Path) -> tuple[list[dict[str, str]], list[str]]:
@@ -86,3 +89,40 @@ def parsed_number(path: Path, line: int, column: str, text: str) -> float:
     if not np.isfinite(number):
         raise FileFormatError(f"{path.name}, line {line}: {column} is {text!r}; give a number")
     return number
+
+
+def places_of(sites: Sequence[str]) -> dict[str, int]:
+    """Place of each site by its name.
+
+    Raises
+    ------
+    CubeError
+        Two of one name.
+    """
+    out = {name: k for k, name in enumerate(sites)}
+    if len(out) < len(sites):
+        twice = next(name for k, name in enumerate(sites) if out[name] != k)
+        raise CubeError(f"two sites of the cube have the name {twice!r}; rename them")
+    return out
+
+
+def unknown_site(name: str, known: Mapping[str, int], where: str) -> UnknownNameError:
+    """Error for a site that the cubes do not have, however many they have.
+
+    Parameters
+    ----------
+    name : str
+    known : mapping
+        By name.
+    where : str
+        What names it.
+
+    Returns
+    -------
+    UnknownNameError
+        To be raised by the caller.
+    """
+    near = get_close_matches(name, known, n=1, cutoff=0.6) if len(known) < 10_000 else []
+    hint = f" (did you mean {near[0]!r}?)" if near else ""
+    some = ", ".join(list(known)[:SHOWN]) + (", ..." if len(known) > SHOWN else "")
+    return UnknownNameError(f"{name!r} is not a known site ({where}); known: {some}{hint}")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
-from physfuse.calibrating import calibrate_problem, sample_problem
+from physfuse.calibrating import calibrate_problem, sample_problem, sampled
 from physfuse.calibration import Calibration, sensors_of
 from physfuse.cube import OpticalCube, RadarCube
 from physfuse.identifiability import (
@@ -79,6 +80,7 @@ def solved_with(
     -------
     tuple
     """
+    hybrid = copy.deepcopy(hybrid).eval().requires_grad_(False)
     knot_day = torch.from_numpy(run.knot_days).to(torch.float64)
     with torch.no_grad():
         dressed = hybrid.dressed(problem, knot_day, south=run.south)
@@ -149,14 +151,23 @@ def null_test_on(
         )
         changes = calibration.changes
     run = plan_run(optical, radar, season=season, bare_soil=bare_soil, changes=changes)
-    own = sample_problem(run, sample, seed)
+    pixels, own = sampled(run, sample, seed)
     streams = tuple(
         s._replace(observed=d.observed) for s, d in zip(own.streams, drawn.streams, strict=True)
     )
     own = dataclasses.replace(own, streams=streams)
-    lesson = Lesson(run, own, seed)
-    found = learn(lesson, None, checkpoint, bands=bands, steps=steps, seed=seed, quiet=quiet)
-    hybrid = found.hybrid.eval().requires_grad_(False)
+    lesson = Lesson(run, pixels, own, seed)
     judged = own.take(lesson.judges[:REPORTED])
+    found = learn(
+        lesson,
+        None,
+        checkpoint,
+        bands=bands,
+        steps=steps,
+        seed=seed,
+        quiet=quiet,
+        allowed=lambda one: not report_on(run, judged, one).moved,
+    )
+    hybrid = found.hybrid.eval().requires_grad_(False)
     full, parts = solved_with(run, judged, hybrid)
     return null_test(full, solve(run, judged), parts, calibration)

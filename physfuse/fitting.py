@@ -9,7 +9,9 @@ held-out pixels do not confirm what was learned.
 
 from __future__ import annotations
 
+import hashlib
 import json
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -21,7 +23,7 @@ import torch
 
 from physfuse._version import __version__
 from physfuse.branches import Branch
-from physfuse.calibrating import SAMPLE, calibrate_cubes, sample_problem
+from physfuse.calibrating import SAMPLE, calibrate_cubes, sampled
 from physfuse.calibration import Calibration, ClassCalibration, load_calibration, sensors_of
 from physfuse.cube import Source, check_common_grid, open_optical, open_radar
 from physfuse.fit_report import REPORTED, null_test_on, report_on
@@ -29,16 +31,23 @@ from physfuse.identifiability import Identifiability
 from physfuse.inference.gauss_newton import Problem
 from physfuse.inference.scalars import NO_CHANGES
 from physfuse.inference.state import STATE_TABLE
-from physfuse.labels import read_labels
+from physfuse.labels import check_labels, read_labels
 from physfuse.learning import STEPS, learn
 from physfuse.lessons import LEAST_PIXELS, FieldLesson, Gain, Lesson
 from physfuse.models.card import Card
 from physfuse.models.hybrid import Hybrid, untrained
 from physfuse.models.hybrid_card import CARD, hybrid_card, save_hybrid
-from physfuse.radiative.errors import CubeError, DomainError, OutputExistsError
+from physfuse.radiative.errors import (
+    CheckpointError,
+    CubeError,
+    DomainError,
+    OutputExistsError,
+)
 from physfuse.run import plan_run
 from physfuse.training import Progress
 from physfuse.training_curve import training_curve
+
+STAMP = "fit.txt"  # in the folder of a checkpoint: whose it is
 
 
 @dataclass(frozen=True)
@@ -55,7 +64,7 @@ class FittedHybrid:
         Of the training.
     gain : Gain
         Log density per channel of held-out pixels' withheld dates, more than before the fit, and
-        its standard error. [nat]
+        its standard error; of the best that was tried, kept or not. [nat]
     label_gain : Gain or None
         The same per label of held-out pixels; None without labels. [nat]
     kept : tuple of str
@@ -86,7 +95,7 @@ class FittedHybrid:
         verdict = (
             f"kept: {', '.join(self.kept)}"
             if self.kept
-            else "not beyond its error: the model is the physics it was"
+            else "not confirmed: the model is the physics it was"
         )
         return (
             f"withheld dates of held-out pixels: {told}, {verdict}\n"
@@ -101,7 +110,7 @@ def fit(
     radar: Source | Sequence[Source] | None = None,
     *,
     out: str | Path,
-    calibration: Calibration | str | Path | None = None,
+    calibration: Calibration | ClassCalibration | str | Path | None = None,
     calibrated: bool = True,
     labels: str | Path | None = None,
     sample: int = SAMPLE,
@@ -121,10 +130,10 @@ def fit(
     optical, radar : path, Dataset, sequence of these, or None
         As for :func:`physfuse.retrieve`; optical is required, for its dates are withheld.
     out : str or Path
-        Folder for card and weights (the calibration stands in the card), checkpoints, the
-        identifiability report, and figures of it and of the training where matplotlib is
-        installed; made where it is not there. A fit that was broken off goes on from its
-        checkpoint.
+        Folder for card and weights (the calibration stands in the card), the identifiability
+        report, and figures of it and of the training where matplotlib is installed; made where it
+        is not there. A fit that was broken off left its checkpoint there, and the same fit goes on
+        from it.
     calibration : Calibration or path, optional
         From :func:`physfuse.calibrate`; made first where not given.
     calibrated : bool
@@ -161,6 +170,8 @@ def fit(
         Without optical cubes, or with too few pixels that have data.
     FileFormatError, UnknownNameError, DomainError
         Labels that cannot be used.
+    CheckpointError
+        The folder holds the checkpoint of another fit that was broken off.
     TrainingError
         A loss that is not finite; the last good checkpoint stays.
     """
@@ -173,8 +184,12 @@ def fit(
         raise CubeError("a fit withholds optical dates and there is no optical cube: give optical=")
     check_common_grid([*optical_cubes, *radar_cubes])
     sites = optical_cubes[0].grid.site_names
-    measured = [] if labels is None else read_labels(labels, sites)
-    if isinstance(calibration, str | Path):
+    measured = []
+    if labels is not None:
+        measured = read_labels(labels, sites)
+        plain = plan_run(optical_cubes, radar_cubes, season=season, bare_soil=bare_soil)
+        check_labels(measured, plain, Path(labels).name)
+    if calibration is not None:
         calibration = _one_calibration(calibration)
     if calibration is None and calibrated:
         calibration = calibrate_cubes(
@@ -197,7 +212,7 @@ def fit(
         more_days=np.concatenate([one.day for one in measured]) if measured else None,
         changes=NO_CHANGES if calibration is None else calibration.changes,
     )
-    problem = sample_problem(run, sample, seed)
+    pixels, problem = sampled(run, sample, seed)
     if problem.n_pixels < LEAST_PIXELS:
         raise CubeError(
             f"only {problem.n_pixels} pixels have data; a fit needs at least {LEAST_PIXELS}"
@@ -207,13 +222,18 @@ def fit(
     knot_day = torch.from_numpy(run.knot_days).to(torch.float64)
     untrained(**architecture).dressed(problem, knot_day, south=run.south)  # or it says why not
     folder.mkdir(exist_ok=True)
-    lesson = Lesson(run, problem, seed)
     field = FieldLesson(run, measured, sites, seed) if measured else None
+    given = None if field is None else field.given
+    lesson = Lesson(run, pixels, problem, seed, given)
+    stamp = _stamp(problem, calibration, field, seed)
+    checkpoints = [folder / "checkpoint", folder / "null_checkpoint"]
+    for checkpoint in checkpoints:
+        own_checkpoint(checkpoint, stamp, overwrite)
     judged = problem.take(lesson.judges[:REPORTED])
     hybrid, gains, kept, progress = learn(
         lesson,
         field,
-        folder / "checkpoint",
+        checkpoints[0],
         bands=bands,
         steps=steps,
         seed=seed,
@@ -241,9 +261,13 @@ def fit(
         },
         command="physfuse fit",
         scores={
-            "held_out_gain_nat_per_channel": gains[0].mean,
+            "held_out_gain_nat_per_channel": gains[0].mean if kept else 0.0,
             "standard_error": gains[0].error,
-            **({} if field is None else {"held_out_gain_nat_per_label": gains[1].mean}),
+            **(
+                {}
+                if field is None
+                else {"held_out_gain_nat_per_label": gains[1].mean if kept else 0.0}
+            ),
             "kept": list(kept),
         },
         calibration=text,
@@ -255,7 +279,7 @@ def fit(
         null = null_test_on(
             optical_cubes,
             radar_cubes,
-            folder / "null_checkpoint",
+            checkpoints[1],
             calibrated=calibration is not None,
             bands=bands,
             sample=sample,
@@ -270,6 +294,8 @@ def fit(
     if find_spec("matplotlib") is not None:
         report.figure(folder / "report.png", overwrite=True)
         training_curve(progress, folder / "training.png")
+    for checkpoint in checkpoints:
+        shutil.rmtree(checkpoint)
     by_dates, by_labels = gains[0], gains[1] if field is not None else None
     return FittedHybrid(folder, hybrid, card, progress, by_dates, by_labels, kept, report)
 
@@ -300,14 +326,56 @@ def check_model_folder(out: str | Path, overwrite: bool) -> Path:
     return folder
 
 
-def _one_calibration(path: str | Path) -> Calibration:
-    found = load_calibration(path)
+def _one_calibration(given: Calibration | ClassCalibration | str | Path) -> Calibration:
+    found = load_calibration(given) if isinstance(given, str | Path) else given
     if isinstance(found, ClassCalibration):
         raise DomainError(
-            f"{path} is a calibration of each class, and a fit takes one for all pixels: fit to "
-            "the pixels of one class, with calibration=load_calibration(...).of_class(name)"
+            "the calibration is one of each class, and a fit takes one for all pixels: fit to the "
+            "pixels of one class, with calibration=load_calibration(...).of_class(name)"
         )
     return found
+
+
+def _stamp(
+    problem: Problem, calibration: Calibration | None, field: FieldLesson | None, seed: int
+) -> str:
+    """What a training depends on, in short."""
+    digest = hashlib.sha256(repr((__version__, seed)).encode())
+    digest.update(b"" if calibration is None else calibration.to_json().encode())
+    tensors = [t for s in problem.streams for t in (s.observed, s.valid, s.clear, s.knot)]
+    tensors += [] if field is None else [field.labels.value, field.labels.sd, field.labels.knot]
+    for tensor in tensors:
+        digest.update(torch.nan_to_num(tensor.double()).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def own_checkpoint(folder: Path, stamp: str, overwrite: bool) -> None:
+    """Make the folder of a checkpoint, or go on in one of the same fit.
+
+    Parameters
+    ----------
+    folder : Path
+    stamp : str
+        What the training depends on.
+    overwrite : bool
+        Whether one of another fit is removed.
+
+    Raises
+    ------
+    CheckpointError
+        It is of another fit.
+    """
+    file = folder / STAMP
+    if folder.exists() and not (file.is_file() and file.read_text() == stamp):
+        if not overwrite:
+            raise CheckpointError(
+                f"{folder} holds a fit that was broken off, of other cubes, labels, calibration or "
+                "seed than these: take another --out, or allow it to be removed: --overwrite "
+                "(overwrite=True in Python)"
+            )
+        shutil.rmtree(folder)
+    folder.mkdir(exist_ok=True)
+    file.write_text(stamp)
 
 
 def _bands(problem: Problem) -> list[str]:

@@ -11,13 +11,16 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from physfuse.csv_lists import places_of
 from physfuse.inference.gauss_newton import Problem
 from physfuse.inference.likelihood import log_student
 from physfuse.inference.moments import summarise
+from physfuse.inference.spread import widening
 from physfuse.inference.state import STATE_TABLE, Variable, Varying
 from physfuse.measurements import Measurements, read_measurements
 from physfuse.models.hybrid import Hybrid
 from physfuse.radiative.errors import DomainError, FileFormatError, unknown_name
+from physfuse.run import Run
 from physfuse.through_solve import solved_with_graph
 
 RELATIVE_ERROR, LEAST_ERROR = 0.2, 0.1
@@ -105,6 +108,38 @@ def _with_error(one: Measurements, rows: dict[str, Variable], name: str) -> Meas
     return one._replace(sd=sd)
 
 
+def check_labels(measured: Sequence[Measurements], run: Run, name: str) -> None:
+    """Refuse labels that the cubes say nothing of, before any work.
+
+    Parameters
+    ----------
+    measured : sequence of Measurements
+    run : Run
+        Without them.
+    name : str
+        Of the list.
+
+    Raises
+    ------
+    DomainError
+        A day outside the cubes' dates, or a variable that no sensor of theirs sees.
+    """
+    first, last = int(run.knot_days[0]), int(run.knot_days[-1])
+    for one in measured:
+        outside = one.day[(one.day < first) | (one.day > last)]
+        if outside.size:
+            ends = " to ".join(str(np.datetime64(day, "D")) for day in (first, last))
+            raise DomainError(
+                f"{name}: {one.variable} was measured on {np.datetime64(int(outside[0]), 'D')}, "
+                f"and the cubes hold {ends}: leave out what they cannot see"
+            )
+        if run.plan.layout.component_of(one.variable) is None:
+            raise DomainError(
+                f"{name}: {one.variable} is seen by no sensor of these cubes; give the cubes of "
+                "one that sees it, or leave the column out"
+            )
+
+
 def labels_of(
     measured: Sequence[Measurements], sites: Sequence[str], knot_days: np.ndarray
 ) -> tuple[np.ndarray, Labels]:
@@ -126,7 +161,7 @@ def labels_of(
     labels : Labels
         Of these pixels, counted from 0.
     """
-    place = {name: k for k, name in enumerate(sites)}
+    place = places_of(sites)
     at = np.array([place[name] for one in measured for name in one.site])
     pixels, pixel = np.unique(at, return_inverse=True)
     knot = np.searchsorted(knot_days, np.concatenate([one.day for one in measured]))
@@ -172,8 +207,8 @@ def label_loss(
 
     Notes
     -----
-    Student-t about the posterior median; its scale joins the posterior's spread, by quadrature
-    through the variable's transform, and the measurement's error.
+    Student-t about the posterior median; its scale joins the posterior's spread, widened as it is
+    retrieved and by quadrature through the variable's transform, and the measurement's error.
     """
     layout = problem.layout
     solved = solved_with_graph(hybrid, problem, knot_day, start, south=south)
@@ -186,7 +221,9 @@ def label_loss(
         at = torch.tensor([k for k, one in enumerate(labels.variable) if one == name])
         knot, pixel = labels.knot[at], labels.pixel[at]
         variance = solved.covariance.xx[knot, pixel, i, i]
-        found = summarise(row.transform, u[knot, pixel, i], variance)
+        # As it is retrieved: see `Posterior.joint`.
+        wider = widening([name], (variance / row.prior_sd**2)[:, None])[:, 0]
+        found = summarise(row.transform, u[knot, pixel, i], variance * wider**2)
         scale = torch.sqrt(found.std**2 + labels.sd[at] ** 2)
         off = (labels.value[at] - found.median) / scale
         loss = loss.index_add(0, pixel, scale.log() - log_student(off))

@@ -24,7 +24,6 @@ PARTS = {
     "residual": ("residual",),
     "noise": ("optical_noise", "radar_noise", "lasting"),
 }
-CONFIRMED = 2.0  # standard errors by which held-out pixels must gain
 
 
 class Learned(NamedTuple):
@@ -34,7 +33,9 @@ class Learned(NamedTuple):
     ----------
     hybrid : Hybrid
     gains : tuple of Gain
-        Of withheld dates, and of labels where there are any.
+        Of withheld dates, and of labels where there are any; where nothing was kept, those of the
+        best choice that was tried. The training stops and chooses by the same pixels: they are
+        somewhat too good.
     kept : tuple of str
         Parts of :data:`PARTS`; none, and the hybrid is physics.
     progress : Progress
@@ -108,21 +109,21 @@ def learn(
         judged(_only(hybrid, untrained(seed=seed, bands=bands), parts), parts)
         for parts in _subsets()
     ]
-    best = max(tried, key=_total)
+    sure = [one for one in tried if _confirmed(one)]
+    pool = [one for one in sure if RESIDUAL not in one.kept]
+    pool += sorted((one for one in sure if RESIDUAL in one.kept), key=_total)[-1:]
     halvings = 0
-    while _confirmed(best) and RESIDUAL in best.kept and not allowed(best.hybrid):
-        if halvings == HALVINGS:
-            plain = [one for one in tried if RESIDUAL not in one.kept]
-            if plain:
-                best = max(plain, key=_total)
-            else:
-                best = judged(best.hybrid.without_residual(), best.kept)
-            break
-        halvings += 1
-        best = judged(best.hybrid.with_residual_times(0.5), best.kept)
-    if _confirmed(best):
-        return best
-    return best._replace(hybrid=untrained(seed=seed, bands=bands), kept=())
+    while pool:
+        best = max(pool, key=_total)
+        if RESIDUAL not in best.kept or allowed(best.hybrid):
+            return best
+        pool.remove(best)
+        if halvings < HALVINGS:
+            halvings += 1
+            smaller = judged(best.hybrid.with_residual_times(0.5), best.kept)
+            pool += [smaller] if _confirmed(smaller) else []
+    plain = untrained(seed=seed, bands=bands)
+    return Learned(plain, max(tried, key=_total).gains, (), progress)
 
 
 def _total(one: Learned) -> float:
@@ -130,8 +131,12 @@ def _total(one: Learned) -> float:
 
 
 def _confirmed(one: Learned) -> bool:
-    """Whether held-out pixels gain, and by more than the error of one of the gains."""
-    return _total(one) > 0 and any(part.mean > CONFIRMED * part.error for part in one.gains)
+    """Whether held-out pixels gain, one of the gains is beyond its error, and none is a loss."""
+    return (
+        _total(one) > 0
+        and any(part.confirmed for part in one.gains)
+        and not any(part.refuted for part in one.gains)
+    )
 
 
 def _subsets() -> list[tuple[str, ...]]:

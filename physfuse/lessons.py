@@ -6,10 +6,12 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from scipy.special import stdtrit
 from torch import Tensor, nn
 
-from physfuse.calibrating import problem_at
+from physfuse.calibrating import MIN_ACQUISITIONS, problem_at
 from physfuse.inference.gauss_newton import Problem
 from physfuse.labels import label_loss, labels_of
 from physfuse.measurements import Measurements
@@ -22,6 +24,7 @@ from physfuse.workers import in_order
 BATCH = 16  # pixel-years of one step
 PART = 8  # of them solved at once
 HELD_OUT = 0.25  # of the sampled pixels
+CONFIDENCE = 0.975  # one-sided
 LEAST_PIXELS = 4
 SHIFT_RIDGE, STRETCH_RIDGE = 0.05, 0.05  # nat per squared prior sd, per squared log factor
 FIRST_MULTIPLIER, MULTIPLIER_RATE = 5.0, 0.1
@@ -45,10 +48,26 @@ class Gain(NamedTuple):
     ----------
     mean, error : float
         [nat]
+    pixels : int
     """
 
     mean: float
     error: float
+    pixels: int
+
+    @property
+    def confirmed(self) -> bool:
+        """Whether it is above zero beyond its error, by Student's t."""
+        return self.mean > self._margin
+
+    @property
+    def refuted(self) -> bool:
+        """Whether it is below zero beyond its error."""
+        return self.mean < -self._margin
+
+    @property
+    def _margin(self) -> float:
+        return float(stdtrit(self.pixels - 1, CONFIDENCE)) * self.error
 
     @property
     def text(self) -> str:
@@ -58,14 +77,61 @@ class Gain(NamedTuple):
     @classmethod
     def of(cls, each: Tensor) -> Gain:
         """Of the gain of each pixel."""
-        return cls(float(each.mean()), float(each.std()) / math.sqrt(len(each)))
+        n = len(each)
+        return cls(float(each.mean()), float(each.std()) / math.sqrt(n), n)
 
 
-def _held_out(n_pixels: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Pixels to be judged by, and those to learn from, both in order."""
-    order = torch.randperm(n_pixels, generator=generator)
-    n_judges = max(2, round(HELD_OUT * n_pixels))
-    return order[:n_judges].sort().values, order[n_judges:].sort().values
+class Roles(NamedTuple):
+    """Pixels of a lesson, by place in it.
+
+    Attributes
+    ----------
+    judges : Tensor of int
+        To be judged by, in the order in which they were drawn.
+    pupils : Tensor of int
+        To learn from.
+    """
+
+    judges: Tensor
+    pupils: Tensor
+
+
+def drawn_roles(
+    pixels: np.ndarray, generator: torch.Generator, given: dict[int, bool] | None = None
+) -> Roles:
+    """Hold out a quarter of some pixels.
+
+    Parameters
+    ----------
+    pixels : ndarray of int
+        Of the grid.
+    generator : torch.Generator
+    given : dict of int to bool, optional
+        Pixels of which another lesson has said whether they are judges: what is held out there is
+        held out here, and what is learned from there judges nothing here.
+
+    Returns
+    -------
+    Roles
+
+    Raises
+    ------
+    CubeError
+        Fewer than two are left to judge, or none to learn from.
+    """
+    known = given or {}
+    order = torch.randperm(len(pixels), generator=generator).tolist()
+    forced = [k for k in order if known.get(int(pixels[k]), False)]
+    free = [k for k in order if int(pixels[k]) not in known]
+    wanted = max(2, round(HELD_OUT * len(pixels)))
+    judges = [*forced, *free[: max(0, wanted - len(forced))]]
+    pupils = sorted(set(order) - set(judges))
+    if len(judges) < 2 or not pupils:
+        raise CubeError(
+            f"of {len(pixels)} pixels {len(judges)} are left to be judged by and {len(pupils)} to "
+            "learn from, for the others have labels: take a larger --sample (sample=) or more cubes"
+        )
+    return Roles(torch.tensor(judges), torch.tensor(pupils))
 
 
 def _started(run: Run, problem: Problem) -> tuple[Tensor, Tensor]:
@@ -92,15 +158,21 @@ class FieldLesson:
     ) -> None:
         self.run = run
         self.knot_day = torch.from_numpy(run.knot_days).to(torch.float64)
-        pixels, self.labels = labels_of(measured, sites, run.knot_days)
-        if len(pixels) < LEAST_PIXELS:
+        pixels, labels = labels_of(measured, sites, run.knot_days)
+        problem = problem_at(run, pixels)
+        count = sum(s.valid.any(-1).sum(-1) for s in problem.streams)
+        seen = torch.as_tensor(count >= MIN_ACQUISITIONS).nonzero()[:, 0]
+        if len(seen) < LEAST_PIXELS:
             raise CubeError(
-                f"labels of {len(pixels)} pixels are too few to hold some out; give them of at "
-                f"least {LEAST_PIXELS}, or fit without"
+                f"labels of {len(seen)} pixels with data are too few to hold some out; give them "
+                f"of at least {LEAST_PIXELS}, or fit without"
             )
-        self.problem = problem_at(run, pixels)
+        self.problem, self.labels = problem.take(seen), labels.take(seen)
+        pixels = pixels[seen.numpy()]
         generator = torch.Generator().manual_seed(seed)
-        self.judges, self.pupils = _held_out(len(pixels), generator)
+        self.judges, self.pupils = drawn_roles(pixels, generator)
+        held_out = set(self.judges.tolist())
+        self.given = {int(pixel): k in held_out for k, pixel in enumerate(pixels)}
         self.start = _started(run, self.problem)
 
     def _judged(self, hybrid: Hybrid, pixels: Tensor) -> Tensor:
@@ -132,11 +204,18 @@ class FieldLesson:
 class Lesson:
     """Pixels to learn from and pixels to be judged by, with where their solution is near."""
 
-    def __init__(self, run: Run, problem: Problem, seed: int) -> None:
+    def __init__(
+        self,
+        run: Run,
+        pixels: np.ndarray,
+        problem: Problem,
+        seed: int,
+        given: dict[int, bool] | None = None,
+    ) -> None:
         self.run, self.problem = run, problem
         self.knot_day = torch.from_numpy(run.knot_days).to(torch.float64)
         generator = torch.Generator().manual_seed(seed)
-        self.judges, self.pupils = _held_out(problem.n_pixels, generator)
+        self.judges, self.pupils = drawn_roles(pixels, generator, given)
         self.start = _started(run, problem)
         judged = problem.take(self.judges)
         self.windows = [draw_windows(judged, self.knot_day, generator, (gap,)) for gap in GAPS]
@@ -198,9 +277,9 @@ class Lesson:
         pull = sum(
             ((s * p).sum() for s, p in zip(slopes, parameters, strict=True)), torch.zeros(())
         )
-        return total + (pull - pull.detach()) + self._ridge(hybrid, windows)
+        return total + (pull - pull.detach()) + self._ridge(hybrid)
 
-    def _ridge(self, hybrid: Hybrid, windows: Windows) -> Tensor:
+    def _ridge(self, hybrid: Hybrid) -> Tensor:
         """What holds shift and noise back where the data do not ask for them."""
         layout = self.problem.layout
         shift = hybrid.shift(layout, self.knot_day, south=self.run.south)

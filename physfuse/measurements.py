@@ -8,7 +8,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from physfuse.csv_lists import parsed_number, parsed_time, read_table, require_columns
+from physfuse.csv_lists import (
+    parsed_number,
+    parsed_time,
+    read_table,
+    require_columns,
+    unknown_site,
+)
 from physfuse.radiative.errors import DomainError, FileFormatError, unknown_name
 from physfuse.scores import Values
 from physfuse.variables import DERIVED_ATTRIBUTES, STATE_ATTRIBUTES
@@ -70,6 +76,7 @@ def read_measurements(path: str | Path, sites: Sequence[str]) -> list[Measuremen
             f"{path.name} has the columns {','.join(columns)}; needed: site, time and at least one "
             "variable, for example site,time,lai,lai_sd"
         )
+    known_sites = {name: k for k, name in enumerate(sites)}
     known = [*STATE_ATTRIBUTES, *DERIVED_ATTRIBUTES]
     values = [c for c in columns if c not in ("site", *_TIME) and not c.endswith(_SD)]
     for name in values:
@@ -91,8 +98,8 @@ def read_measurements(path: str | Path, sites: Sequence[str]) -> list[Measuremen
         if not cells:
             raise FileFormatError(f"{path.name} has no value of {variable}; leave the column out")
         for line, row in cells:
-            if row["site"] not in sites:
-                raise unknown_name(f"site ({path.name}, line {line})", row["site"], sites)
+            if row["site"] not in known_sites:
+                raise unknown_site(row["site"], known_sites, f"{path.name}, line {line}")
         time = [parsed_time(path, line, row[given[0]]) for line, row in cells]
         day = np.array(time).astype("datetime64[D]").astype(np.int64)
         value = [parsed_number(path, line, variable, row[variable]) for line, row in cells]

@@ -140,8 +140,8 @@ def retrieve(
         )
     if classes is not None and not (branch.calibrates or calibration is not None):
         raise DomainError(
-            f"model {branch.name!r} runs without a calibration, and classes say which one a pixel "
-            "has: leave them out, or take --model physics-calibrated (model=)"
+            f"model {branch.name!r} has no calibration of each class, and classes say which one a "
+            "pixel has: leave them out, or take --model physics-calibrated (model=)"
         )
     names = chosen_variables(variables, table)
     if isinstance(calibration, str | Path):

@@ -166,7 +166,7 @@ def test_lists_that_say_no_class_are_refused(
 def test_arrays_of_another_shape_or_of_fractions_are_refused():
     with pytest.raises(CubeError, match="one class for each pixel"):
         read_classes(xr.DataArray(["a"] * 3, dims="site"), SITES)
-    with pytest.raises(DomainError, match="fractions"):
+    with pytest.raises(DomainError, match=r"one is 1\.5"):
         read_classes(xr.DataArray([1.0, 1.5, 2.0, 2.0], dims="site"), SITES)
 
 
@@ -177,7 +177,7 @@ def test_a_calibration_and_classes_go_together(
         daily(cube, calibration=known)
     with pytest.raises(DomainError, match="one for all pixels"):
         daily(cube, calibration=known.of_class("maize"), classes=crops)
-    with pytest.raises(DomainError, match="runs without a calibration"):
+    with pytest.raises(DomainError, match="has no calibration of each class"):
         retrieve(radar=cube, classes=crops, quiet=True)
     with pytest.raises(UnknownNameError, match="'oats' is not a known class"):
         daily(cube, calibration=known, classes={**crops, next(iter(crops)): "oats"})
@@ -189,3 +189,45 @@ def test_a_calibration_and_classes_go_together(
 def cube_of_nothing() -> xr.Dataset:
     """Some optical cube."""
     return simulate_fields(4, seed=1, start="2021-04-01", end="2021-05-10", gap_days=5).optical
+
+
+def test_coordinates_say_which_pixel_is_meant():
+    sites = xr.DataArray(
+        ["oats", "maize", "rye", "wheat"], dims="site", coords={"site": ["d", "a", "c", "b"]}
+    )
+    found = read_classes(sites, SITES)
+    assert [found.names[k] for k in found.of_pixel] == ["maize", "wheat", "rye", "oats"]
+    with pytest.raises(CubeError, match="other sites"):
+        read_classes(sites.assign_coords(site=["a", "b", "c", "z"]), SITES)
+    grid = Grid(
+        ("y", "x"),
+        (2, 2),
+        {"y": xr.DataArray([20.0, 10.0], dims="y"), "x": xr.DataArray([0.0, 10.0], dims="x")},
+    )
+    crops = xr.DataArray(
+        [[1, 2], [3, 4]], dims=("y", "x"), coords={"y": [10.0, 20.0], "x": [0.0, 10.0]}
+    )
+    with pytest.raises(CubeError, match="other coordinates y"):
+        read_classes(crops, grid)
+    assert read_classes(crops[::-1], grid).of_pixel.tolist() == [2, 3, 0, 1]
+
+
+def test_whatever_is_missing_has_no_class():
+    odd = xr.DataArray(np.array(["maize", None, np.nan, ""], dtype=object), dims="site")
+    assert read_classes(odd, SITES).names == ("maize", OTHER)
+
+
+def test_a_class_without_data_keeps_the_table_and_says_so(cube: xr.Dataset):
+    empty = cube.copy(deep=True)
+    empty["backscatter"][{"site": 4}] = np.nan
+    sites = empty["site"].values.astype(str)
+    crops = dict.fromkeys(sites[:4], "maize")
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        found = calibrate_by_class(
+            radar=empty, classes=crops, seed=2, quiet=True, search=FitOptions(max_steps=1)
+        )
+    texts = [str(one.message) for one in told]
+    assert any(text.startswith("class 'other' keeps the table's values") for text in texts)
+    assert any(text.startswith("class 'maize': ") for text in texts)
+    assert set(found.of_class(OTHER).z) == {0.0}

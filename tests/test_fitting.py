@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from pathlib import Path
 
@@ -15,11 +14,17 @@ import xarray as xr
 import physfuse
 from physfuse import learning, lessons
 from physfuse.errors import PhysfuseError
-from physfuse.fitting import fit
+from physfuse.fitting import fit, own_checkpoint
 from physfuse.models.hybrid import untrained
 from physfuse.models.hybrid_card import CARD, WEIGHTS, load_hybrid
-from physfuse.radiative.errors import CubeError, DomainError, OutputExistsError
+from physfuse.radiative.errors import (
+    CheckpointError,
+    CubeError,
+    DomainError,
+    OutputExistsError,
+)
 from physfuse.simulation import Simulation, simulate_fields
+from physfuse.training import Progress
 
 QUICK = {"calibrated": False, "steps": 1, "quiet": True}
 
@@ -32,22 +37,33 @@ def season() -> Simulation:
     )
 
 
+def trained(module: torch.nn.Module, *_: object, **options: object) -> Progress:
+    """A training that moves every part a little."""
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.add_(0.02 * torch.randn(parameter.shape, generator=generator))
+    return Progress(1, 0.0, 1, [(1, 0.0, 0.0)])
+
+
 @pytest.fixture(scope="module")
 def fitted(season: Simulation, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A hybrid of which everything learned was kept."""
     folder = tmp_path_factory.mktemp("fit") / "model"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(learning, "CONFIRMED", -math.inf)
+        patch.setattr(learning, "_confirmed", lambda one: len(one.kept) == 3)
+        patch.setattr(learning, "train", trained)
         patch.setattr(lessons, "GAPS", (15.0,))
         found = fit(season.optical, season.radar, out=folder, **QUICK)
-    assert "nat per channel" in found.text()
+    assert found.kept == ("prior", "residual", "noise")
+    assert "kept: prior, residual, noise" in found.text()
     return folder
 
 
 def test_a_fit_that_nothing_confirms_is_physics(
     season: Simulation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(learning, "CONFIRMED", math.inf)
+    monkeypatch.setattr(learning, "_confirmed", lambda one: False)
     monkeypatch.setattr(lessons, "GAPS", (1.0,))
     monkeypatch.setattr(learning, "PARTS", {"residual": ("residual",)})
     found = fit(season.optical, None, out=tmp_path / "model", **QUICK)
@@ -73,6 +89,7 @@ def test_a_fitted_model_retrieves_by_the_path_of_its_folder(season: Simulation, 
     physics = physfuse.retrieve(season.optical, season.radar, quiet=True)
     assert set(daily.data_vars) == set(physics.data_vars)
     assert bool(np.isfinite(daily["lai"]).all())
+    assert float(abs(daily["lai"] - physics["lai"]).max()) > 1e-3
 
 
 def test_a_fitted_model_predicts_what_sensors_would_have_seen(
@@ -147,3 +164,19 @@ def test_a_null_test_fits_data_of_the_own_physics_and_stands_in_the_report(
     assert null.scalars_covered == 1.0  # none was calibrated
     kept = json.loads((tmp_path / "model" / "report.json").read_text())
     assert kept["null_test"]["residual_in_sd"] == null.residual_in_sd
+
+
+def test_the_checkpoint_of_another_fit_is_not_gone_on_with(tmp_path: Path):
+    folder = tmp_path / "checkpoint"
+    own_checkpoint(folder, "these cubes", overwrite=False)
+    (folder / "last.safetensors").write_bytes(b"weights")
+    own_checkpoint(folder, "these cubes", overwrite=False)
+    assert (folder / "last.safetensors").exists()
+    with pytest.raises(CheckpointError, match="of other cubes, labels, calibration or seed"):
+        own_checkpoint(folder, "others", overwrite=False)
+    own_checkpoint(folder, "others", overwrite=True)
+    assert not (folder / "last.safetensors").exists()
+
+
+def test_a_fit_that_ended_leaves_no_checkpoint(fitted: Path):
+    assert not list(fitted.glob("*checkpoint*"))

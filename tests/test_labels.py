@@ -11,7 +11,7 @@ import torch
 from scipy.stats import t as student
 
 from physfuse import labels as module
-from physfuse import lessons, through_solve
+from physfuse import learning, lessons, through_solve
 from physfuse.errors import CubeError, DomainError, FileFormatError, UnknownNameError
 from physfuse.fitting import fit
 from physfuse.inference.gauss_newton import Options, Problem, iterate
@@ -20,6 +20,7 @@ from physfuse.inference.moments import summarise
 from physfuse.inference.posterior import posterior
 from physfuse.inference.state import STATE_TABLE
 from physfuse.labels import Labels, label_loss, labels_of, read_labels
+from physfuse.lessons import FieldLesson, drawn_roles
 from physfuse.models.hybrid import Hybrid, untrained
 from physfuse.simulation import Simulation, simulate_fields
 
@@ -64,7 +65,7 @@ def test_the_loss_is_the_density_under_the_retrieved_posterior(
     expected = []
     for name, pixel, knot, value, sd in zip(*LABELS, strict=True):
         row = next(row for row in STATE_TABLE if row.name == name)
-        mean, variance = knots.marginal([name], KNOT_DAY[knot][None], widened=False)
+        mean, variance = knots.marginal([name], KNOT_DAY[knot][None], widened=True)
         one = summarise(row.transform, mean[0, pixel, 0], variance[0, pixel, 0])
         scale = float(torch.sqrt(one.std**2 + sd**2))
         expected.append(-student.logpdf(float(value), 4, float(one.median), scale))
@@ -164,17 +165,25 @@ def test_a_fit_learns_from_labels_and_says_what_they_gained(
     season: Simulation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(lessons, "GAPS", (15.0,))
+    monkeypatch.setattr(learning, "_confirmed", lambda one: one.kept == ("prior",))
     truth = season.truth["lai"].sel(time="2021-05-20")
     sites = season.optical["site"].values.astype(str)
     lines = [f"{s},2021-05-20,{float(truth.sel(site=s)):.3f}" for s in sites[:6]]
     path = written(tmp_path / "lai.csv", "site,time,lai", *lines)
-    found = fit(
-        season.optical,
-        season.radar,
-        out=tmp_path / "model",
-        labels=path,
-        **QUICK,
-    )
+    slopes = []
+    loss = FieldLesson.loss
+
+    def followed(lesson: FieldLesson, hybrid: Hybrid, generator: torch.Generator) -> torch.Tensor:
+        value = loss(lesson, hybrid, generator)
+        by = hybrid.prior.network[-1].bias
+        slopes.append(torch.autograd.grad(value, by, retain_graph=True)[0])
+        return value
+
+    monkeypatch.setattr(FieldLesson, "loss", followed)
+    cubes = (season.optical, season.radar)
+    found = fit(*cubes, out=tmp_path / "model", labels=path, **QUICK)
+    assert len(slopes) == 1
+    assert float(slopes[0].abs().max()) > 0
     assert found.label_gain is not None
     assert np.isfinite(found.label_gain).all()
     assert "nat per label" in found.text()
@@ -223,7 +232,7 @@ def test_what_cannot_be_learned_from_is_refused(
 def test_labels_of_too_few_pixels_are_refused(season: Simulation, tmp_path: Path):
     site = str(season.optical["site"].values[0])
     path = written(tmp_path / "lai.csv", "site,time,lai", f"{site},2021-05-20,1")
-    with pytest.raises(CubeError, match="labels of 1 pixels are too few"):
+    with pytest.raises(CubeError, match="labels of 1 pixels with data are too few"):
         fit(
             season.optical,
             out=tmp_path / "model",
@@ -232,3 +241,35 @@ def test_labels_of_too_few_pixels_are_refused(season: Simulation, tmp_path: Path
             steps=1,
             quiet=True,
         )
+
+
+@pytest.mark.parametrize(
+    ("day", "column", "message"),
+    [
+        ("2012-05-20", "lai,lai_sd", "measured on 2012-05-20, and the cubes hold 2021-05"),
+        ("2021-05-20", "stem_water_ratio,stem_water_ratio_sd", "seen by no sensor of these cubes"),
+    ],
+)
+def test_what_the_cubes_cannot_see_is_refused_before_any_work(
+    season: Simulation, tmp_path: Path, day: str, column: str, message: str
+):
+    site = str(season.optical["site"].values[0])
+    path = written(tmp_path / "list.csv", f"site,time,{column}", f"{site},{day},1,0.5")
+    with pytest.raises(DomainError, match=message):
+        fit(season.optical, out=tmp_path / "model", labels=path, quiet=True)
+    assert not (tmp_path / "model").exists()
+
+
+def test_what_one_lesson_holds_out_no_other_learns_from():
+    generator = torch.Generator().manual_seed(0)
+    given = {pixel: pixel % 4 == 0 for pixel in range(0, 40, 2)}
+    pixels = np.arange(5, 60)
+    judges, pupils = drawn_roles(pixels, generator, given)
+    judging = {int(pixels[k]) for k in judges}
+    learning_from = {int(pixels[k]) for k in pupils}
+    assert judging | learning_from == set(pixels.tolist())
+    assert not judging & learning_from
+    assert {p for p, held in given.items() if held and p in pixels} <= judging
+    assert {p for p, held in given.items() if not held and p in pixels} <= learning_from
+    with pytest.raises(CubeError, match="take a larger --sample"):
+        drawn_roles(np.arange(4), generator, dict.fromkeys(range(4), False))

@@ -10,21 +10,23 @@ import torch
 
 from physfuse import learning
 from physfuse.learning import HALVINGS, learn
-from physfuse.lessons import Lesson
+from physfuse.lessons import FieldLesson, Gain, Lesson
 from physfuse.models.hybrid import Hybrid
 
 BANDS = ["B04", "B08"]
 
 
 class Pretended(Lesson):
-    """Two held-out pixels whose loss falls with what is learned of some parts."""
+    """Eight held-out pixels whose loss falls with what is learned, of one more than of another."""
 
-    def __init__(self, worth: dict[str, float]) -> None:
-        self.worth = worth
+    def __init__(self, worth: dict[str, float], scatter: float = 0.1) -> None:
+        self.worth, self.scatter = worth, scatter
 
     def judge(self, hybrid: Hybrid) -> torch.Tensor:
-        loss = -sum(w * size(hybrid, part) for part, w in self.worth.items())
-        return torch.tensor([loss, loss + 1e-4], dtype=torch.float64)
+        gain = sum(w * size(hybrid, part) for part, w in self.worth.items())
+        learned = sum(size(hybrid, part) for part in self.worth)
+        each = torch.linspace(-1.0, 1.0, 8, dtype=torch.float64)
+        return -gain + self.scatter * learned * each
 
     def loss(self, module: torch.nn.Module, generator: torch.Generator) -> torch.Tensor:
         return -sum(p.sum() for p in module.parameters())
@@ -36,10 +38,30 @@ def size(hybrid: Hybrid, part: str) -> float:
     return float(net.network[-1].bias.detach().abs().mean())
 
 
-def found(worth: dict[str, float], folder: Path, allowed=lambda _: True) -> learning.Learned:
+class Field(FieldLesson):
+    """The same of labels."""
+
+    def __init__(self, worth: dict[str, float]) -> None:
+        self.dates = Pretended(worth)
+
+    def judge(self, hybrid: Hybrid) -> torch.Tensor:
+        return self.dates.judge(hybrid)
+
+    def loss(self, hybrid: Hybrid, generator: torch.Generator) -> torch.Tensor:
+        return torch.zeros(())
+
+
+def found(
+    worth: dict[str, float],
+    folder: Path,
+    allowed=lambda _: True,
+    *,
+    scatter: float = 0.1,
+    labels: dict[str, float] | None = None,
+) -> learning.Learned:
     return learn(
-        Pretended(worth),
-        None,
+        Pretended(worth, scatter),
+        None if labels is None else Field(labels),
         folder,
         bands=BANDS,
         steps=20,
@@ -87,3 +109,33 @@ def test_one_that_never_stops_moving_them_is_left_out_and_the_rest_stays(tmp_pat
     assert size(one.hybrid, "prior") > 0
     assert "residual" not in one.kept
     assert math.isfinite(one.gains[0].mean)
+
+
+def test_a_gain_within_its_error_confirms_nothing(tmp_path: Path):
+    assert found({"residual": 1.0, "prior": -1.0}, tmp_path / "a", scatter=4.0).kept == ()
+    assert found({"residual": 1.0, "prior": -1.0}, tmp_path / "b", scatter=0.5).kept
+
+
+def test_what_labels_refute_is_not_kept_however_dates_gain(tmp_path: Path):
+    one = found({"residual": 1.0, "prior": 1.0}, tmp_path, labels={"residual": -0.3, "prior": 0.3})
+    assert "prior" in one.kept
+    assert "residual" not in one.kept
+
+
+def test_a_smaller_gain_that_is_sure_is_kept_where_the_largest_is_not(tmp_path: Path):
+    class Unsure(Pretended):
+        def judge(self, hybrid: Hybrid) -> torch.Tensor:
+            each = torch.linspace(-1.0, 1.0, 8, dtype=torch.float64)
+            gain = size(hybrid, "prior") + size(hybrid, "residual") * (1.0 + 5.0 * each)
+            return -gain
+
+    one = learn(Unsure({}), None, tmp_path, bands=BANDS, steps=20, seed=0, quiet=True)
+    assert "prior" in one.kept
+    assert "residual" not in one.kept
+
+
+def test_two_pixels_confirm_only_what_students_t_lets_them():
+    assert not Gain(1.0, 0.1, 2).confirmed
+    assert Gain(1.3, 0.1, 2).confirmed
+    assert Gain(0.21, 0.1, 100).confirmed
+    assert Gain(-0.21, 0.1, 100).refuted

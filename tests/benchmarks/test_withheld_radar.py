@@ -46,6 +46,7 @@ def test_the_hidden_values_are_not_seen(judged):
     plain, other = judged(1.0), judged(100.0)
     np.testing.assert_allclose(other.truth - plain.truth, 20.0, rtol=1e-5)
     for name, prediction in plain.predicted.items():
+        assert np.isfinite(prediction).all()
         np.testing.assert_array_equal(prediction, other.predicted[name])
 
 
