@@ -29,8 +29,6 @@ from physfuse.lessons import Lesson
 from physfuse.models.hybrid import Hybrid
 from physfuse.run import Run, Solved, plan_run, solve
 
-REPORTED = 32  # held-out pixels of the report
-
 
 def report_on(
     run: Run,
@@ -157,7 +155,7 @@ def null_test_on(
     )
     own = dataclasses.replace(own, streams=streams)
     lesson = Lesson(run, pixels, own, seed)
-    judged = own.take(lesson.judges[:REPORTED])
+    judged = own.take(lesson.shown)
     found = learn(
         lesson,
         None,

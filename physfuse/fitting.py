@@ -26,7 +26,7 @@ from physfuse.branches import Branch
 from physfuse.calibrating import SAMPLE, calibrate_cubes, sampled
 from physfuse.calibration import Calibration, ClassCalibration, load_calibration, sensors_of
 from physfuse.cube import Source, check_common_grid, open_optical, open_radar
-from physfuse.fit_report import REPORTED, null_test_on, report_on
+from physfuse.fit_report import null_test_on, report_on
 from physfuse.identifiability import Identifiability
 from physfuse.inference.gauss_newton import Problem
 from physfuse.inference.scalars import NO_CHANGES
@@ -229,7 +229,7 @@ def fit(
     checkpoints = [folder / "checkpoint", folder / "null_checkpoint"]
     for checkpoint in checkpoints:
         own_checkpoint(checkpoint, stamp, overwrite)
-    judged = problem.take(lesson.judges[:REPORTED])
+    judged = problem.take(lesson.shown)
     hybrid, gains, kept, progress = learn(
         lesson,
         field,

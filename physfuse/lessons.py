@@ -26,6 +26,7 @@ PART = 8  # of them solved at once
 HELD_OUT = 0.25  # of the sampled pixels
 CONFIDENCE = 0.975  # one-sided
 LEAST_PIXELS = 4
+SHOWN = 32  # held-out pixels of a report
 SHIFT_RIDGE, STRETCH_RIDGE = 0.05, 0.05  # nat per squared prior sd, per squared log factor
 FIRST_MULTIPLIER, MULTIPLIER_RATE = 5.0, 0.1
 
@@ -86,14 +87,15 @@ class Roles(NamedTuple):
 
     Attributes
     ----------
-    judges : Tensor of int
-        To be judged by, in the order in which they were drawn.
-    pupils : Tensor of int
-        To learn from.
+    judges, pupils : Tensor of int
+        To be judged by, and to learn from; both in order.
+    shown : Tensor of int
+        Some of the judges, drawn at random, for what is too dear to be done with all.
     """
 
     judges: Tensor
     pupils: Tensor
+    shown: Tensor
 
 
 def drawn_roles(
@@ -131,7 +133,8 @@ def drawn_roles(
             f"of {len(pixels)} pixels {len(judges)} are left to be judged by and {len(pupils)} to "
             "learn from, for the others have labels: take a larger --sample (sample=) or more cubes"
         )
-    return Roles(torch.tensor(judges), torch.tensor(pupils))
+    shown = torch.tensor(sorted(judges[:SHOWN]))
+    return Roles(torch.tensor(sorted(judges)), torch.tensor(pupils), shown)
 
 
 def _started(run: Run, problem: Problem) -> tuple[Tensor, Tensor]:
@@ -170,7 +173,7 @@ class FieldLesson:
         self.problem, self.labels = problem.take(seen), labels.take(seen)
         pixels = pixels[seen.numpy()]
         generator = torch.Generator().manual_seed(seed)
-        self.judges, self.pupils = drawn_roles(pixels, generator)
+        self.judges, self.pupils, _ = drawn_roles(pixels, generator)
         held_out = set(self.judges.tolist())
         self.given = {int(pixel): k in held_out for k, pixel in enumerate(pixels)}
         self.start = _started(run, self.problem)
@@ -215,7 +218,7 @@ class Lesson:
         self.run, self.problem = run, problem
         self.knot_day = torch.from_numpy(run.knot_days).to(torch.float64)
         generator = torch.Generator().manual_seed(seed)
-        self.judges, self.pupils = drawn_roles(pixels, generator, given)
+        self.judges, self.pupils, self.shown = drawn_roles(pixels, generator, given)
         self.start = _started(run, problem)
         judged = problem.take(self.judges)
         self.windows = [draw_windows(judged, self.knot_day, generator, (gap,)) for gap in GAPS]

@@ -264,7 +264,8 @@ def test_what_one_lesson_holds_out_no_other_learns_from():
     generator = torch.Generator().manual_seed(0)
     given = {pixel: pixel % 4 == 0 for pixel in range(0, 40, 2)}
     pixels = np.arange(5, 60)
-    judges, pupils = drawn_roles(pixels, generator, given)
+    judges, pupils, shown = drawn_roles(pixels, generator, given)
+    assert set(shown.tolist()) <= set(judges.tolist())
     judging = {int(pixels[k]) for k in judges}
     learning_from = {int(pixels[k]) for k in pupils}
     assert judging | learning_from == set(pixels.tolist())
