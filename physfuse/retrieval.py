@@ -35,7 +35,7 @@ from physfuse.output import DailyWriter, check_output_path, input_attributes
 from physfuse.prediction import Predictor, open_target
 from physfuse.progress import progress_bar
 from physfuse.radiative.errors import DomainError
-from physfuse.run import Run, build_problem, plan_run, solve
+from physfuse.run import Run, plan_run, problem_of, read_batch, solve
 from physfuse.variables import check_variables
 from physfuse.workers import in_order
 
@@ -272,10 +272,11 @@ def _tasks(
         geometry = None if predictor is None else predictor.geometry(pixels)
         count = pixels.stop - pixels.start
         of_pixel = np.zeros(count, np.int64) if known is None else known.of_pixel[pixels]
+        read = read_batch(runs[0], pixels)
         parts = []
         for k in np.unique(of_pixel).tolist():
             at = np.flatnonzero(of_pixel == k)
-            problem = build_problem(runs[k], pixels)
+            problem = problem_of(runs[k], *read, count)
             if len(at) == count:
                 parts.append(_Part(k, at, problem, geometry))
                 continue

@@ -260,9 +260,13 @@ def _month_day(season: str) -> tuple[int, int]:
 
 def build_problem(run: Run, pixels: slice) -> Problem:
     """Problem of a batch of pixels: their observations, assigned to the knots."""
+    return problem_of(run, *read_batch(run, pixels), pixels.stop - pixels.start)
+
+
+def read_batch(run: Run, pixels: slice) -> tuple[list[OpticalBatch], list[RadarBatch]]:
+    """What every cube holds of a batch of pixels: optical, radar."""
     optical = [cube.read(pixels) for cube in run.optical]
-    radar = [cube.read(pixels) for cube in run.radar]
-    return problem_of(run, optical, radar, pixels.stop - pixels.start)
+    return optical, [cube.read(pixels) for cube in run.radar]
 
 
 def problem_of(

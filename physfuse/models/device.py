@@ -6,8 +6,6 @@ import torch
 
 from physfuse.radiative.errors import DomainError
 
-_HERE = ("cpu", "meta")
-
 
 def checked_device(device: str | torch.device) -> torch.device:
     """Device of a name, if this machine has it.
@@ -32,19 +30,26 @@ def checked_device(device: str | torch.device) -> torch.device:
         raise DomainError(
             f"{device!r} is no device of torch; allowed: cpu, cuda, cuda:0"
         ) from error
-    if asked.type in _HERE:
+    if asked.type == "cpu":
         return asked
-    if asked.type == "cuda":
-        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        there = (asked.index or 0) < count
-        seen = f"torch {torch.__version__} sees {count or 'no'} GPU{'s' if count > 1 else ''}"
-    else:
-        backend = getattr(torch.backends, asked.type, None)
-        there = backend is not None and bool(backend.is_available())
-        seen = f"torch {torch.__version__} has none of this kind"
+    kinds = {"cuda": torch.cuda, "xpu": torch.xpu, "mps": torch.mps}
+    kind = kinds.get(asked.type)
+    if kind is None:
+        raise DomainError(
+            f"networks are put on one of cpu, {', '.join(kinds)}, and this is {str(asked)!r}"
+        )
+    count = kind.device_count() if _is_available(asked.type) else 0
+    there = (asked.index or 0) < count
+    seen = f"torch {torch.__version__} sees {count or 'no'} GPU{'s' if count > 1 else ''}"
     if not there:
         raise DomainError(
             f"the device {str(asked)!r} is not there: {seen}; take device='cpu', or install a "
             "build of torch for it"
         )
     return asked
+
+
+def _is_available(kind: str) -> bool:
+    if kind == "mps":
+        return torch.backends.mps.is_available()
+    return bool(torch.cuda.is_available() if kind == "cuda" else torch.xpu.is_available())

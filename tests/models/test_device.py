@@ -40,6 +40,12 @@ def test_a_word_is_no_device():
         checked_device("gpu")
 
 
+@pytest.mark.parametrize("name", ["meta", "vulkan"])
+def test_what_holds_no_weights_or_is_no_place_is_refused(name: str):
+    with pytest.raises(DomainError, match="one of cpu, cuda"):
+        checked_device(name)
+
+
 def test_weights_stay_on_the_processor_unasked():
     weights = load_trained("radar-encoder").encoder.parameters()
     assert {p.device.type for p in weights} == {"cpu"}
