@@ -152,6 +152,7 @@ def test_no_steps_are_refused(season: Simulation, tmp_path: Path):
         fit(season.optical, out=tmp_path / "model", **{**QUICK, "steps": 0})
 
 
+@pytest.mark.slow
 def test_a_null_test_fits_data_of_the_own_physics_and_stands_in_the_report(
     season: Simulation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

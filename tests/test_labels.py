@@ -161,6 +161,7 @@ def written(path: Path, *lines: str) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_a_fit_learns_from_labels_and_says_what_they_gained(
     season: Simulation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 
+@pytest.mark.slow
 def test_own_layer(repository: Path, capsys: pytest.CaptureFixture[str]):
     names = runpy.run_path(str(repository / "docs" / "notebooks" / "own_layer.py"))
     said = capsys.readouterr().out

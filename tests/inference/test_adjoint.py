@@ -173,7 +173,7 @@ def test_the_differentiable_linearisation_is_the_fast_one() -> None:
         torch.testing.assert_close(slow.jacobian, fast.jacobian, rtol=1e-8, atol=1e-10)
 
 
-@pytest.mark.parametrize("what", ["observations", "noise"])
+@pytest.mark.parametrize("what", ["observations", pytest.param("noise", marks=pytest.mark.slow)])
 def test_adjoint_equals_unrolled_differentiation(
     solution: tuple[Problem, State], what: str
 ) -> None:
