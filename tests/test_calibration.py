@@ -87,6 +87,7 @@ def test_the_arm_gives_the_same_from_file_object_and_whatever_the_batch(
     assert float(np.abs(by_file["lai"] - plain["lai"]).max()) > 1e-3
 
 
+@pytest.mark.slow
 def test_a_run_without_a_file_calibrates_itself_with_its_own_seed(
     cube: xr.Dataset, found: tuple[Calibration, Path]
 ):

@@ -217,6 +217,7 @@ def test_whatever_is_missing_has_no_class():
     assert read_classes(odd, SITES).names == ("maize", OTHER)
 
 
+@pytest.mark.slow
 def test_a_class_without_data_keeps_the_table_and_says_so(cube: xr.Dataset):
     empty = cube.copy(deep=True)
     empty["backscatter"][{"site": 4}] = np.nan

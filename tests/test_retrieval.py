@@ -144,6 +144,7 @@ def three_threads() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("three_threads")
 def test_the_number_of_workers_does_not_matter(
     cubes: tuple[xr.Dataset, xr.Dataset], joint: xr.Dataset

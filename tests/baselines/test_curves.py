@@ -68,6 +68,7 @@ def dense_whittaker(day, value, weight, size, penalty):
     return inverse @ (w * y), inverse
 
 
+@pytest.mark.slow
 def test_whittaker_is_the_dense_solution_with_the_penalty_that_leaving_dates_out_chooses():
     rng = np.random.default_rng(8)
     day = np.sort(rng.choice(90, 25, replace=False))

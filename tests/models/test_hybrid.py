@@ -150,6 +150,7 @@ def test_the_residual_is_bounded_in_the_metric_of_the_noise():
     assert bool((length <= bound * (1 + 1e-5)).all())
 
 
+@pytest.mark.slow
 def test_a_residual_moves_no_state_by_much():
     problem = simulated()
     plain, moved = solved(problem), solved(problem, only(excited(0.5), "residual"))
