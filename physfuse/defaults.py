@@ -31,10 +31,13 @@ LOWEST_SUN: Final = 85.0
 
 DEFAULT_PLATFORM: Final = {"optical": "Sentinel-2A", "radar": "Sentinel-1A"}
 PLATFORMS: Final = {
-    "optical": ("Sentinel-2A", "Sentinel-2B", "Landsat-8", "Landsat-9", "VENuS"),
+    "optical": (
+        *("Sentinel-2A", "Sentinel-2B", "Sentinel-2C"),
+        *("Landsat-8", "Landsat-9", "VENuS"),
+    ),
     "radar": ("Sentinel-1A", "Sentinel-1B", "Sentinel-1C", "Sentinel-1D"),
 }
-PLATFORMS_WITHOUT_TABLE: Final = ("Sentinel-2C", "Sentinel-2D")
+PLATFORMS_WITHOUT_TABLE: Final = ("Sentinel-2D",)
 """Optical platforms that are accepted, with the band table of :data:`DEFAULT_PLATFORM`."""
 
 NATIVE_RESOLUTION: Final = {
@@ -172,7 +175,7 @@ def platform_name(name: object, sensor: str) -> str:
     Returns
     -------
     str
-        ``"Sentinel-2A"``, ``"Sentinel-1B"`` ...; Sentinel-2C and -2D keep their own name.
+        ``"Sentinel-2A"``, ``"Sentinel-1B"`` ...; Sentinel-2D keeps its own name.
 
     Raises
     ------

@@ -160,7 +160,7 @@ def source(
     Parameters
     ----------
     sensor : {"optical", "radar"}
-        Ten land bands of Sentinel-2A and 2B, or VV and VH of Sentinel-1 in dB.
+        Ten land bands of Sentinel-2A, 2B and 2C, or VV and VH of Sentinel-1 in dB.
     n_geometries : int
         Number of geometries from which acquisitions are drawn.
     generator : torch.Generator

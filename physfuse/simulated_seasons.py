@@ -32,7 +32,13 @@ from physfuse.inference.state import (
     radar_misfit,
     state_layout,
 )
-from physfuse.models.context import OPTICAL_PLATFORMS, claimed, optical_context, radar_context
+from physfuse.models.context import (
+    OPTICAL_FEATURES,
+    OPTICAL_PLATFORMS,
+    claimed,
+    optical_context,
+    radar_context,
+)
 from physfuse.radiative.spectral import LAND_BANDS, band_quadrature
 from physfuse.simulated_calendars import (
     draw_channels,
@@ -227,7 +233,7 @@ class SeasonSource:
         geometry = self._sun(day, generator)
         platform = torch.randint(len(self.optical), day.shape, generator=generator)
         predicted = torch.zeros(shape)
-        context = torch.zeros(*day.shape, 4)
+        context = torch.zeros(*day.shape, OPTICAL_FEATURES)
         values = self._values(names, state, day, self.optical[0].inputs)
         for i, operator in enumerate(self.optical):
             mine = platform == i

@@ -1,9 +1,11 @@
-"""Make the band quadrature: few wavelengths and weights that stand for the spectral response.
+r"""Make the band quadrature: few wavelengths and weights that stand for the spectral response.
 
     pip install pyrsr sensorsio pvlib
-    python scripts/make_quadrature.py --keep physfuse/radiative/data/quadrature.nc
+    python scripts/make_quadrature.py --keep physfuse/radiative/data/quadrature.nc \
+        --sentinel-2c Sentinel_2C_Spectral_Response.csv
 
-writes ``physfuse/radiative/data/quadrature.nc``, which the package reads, and in ``tests/data``
+with the response of Sentinel-2C as a table (`sentinel_2c_curves` says which) writes
+``physfuse/radiative/data/quadrature.nc``, which the package reads, and in ``tests/data``
 ``quadrature_reference.nc``: 1000 canopies that the fit did not see, with their band values under
 the full response curves and their fluxes under the full solar spectrum, PROSPECT-D over soil that
 darkens exponentially; and ``quadrature_reference_sensors.nc``: band values of every sensor, of the
@@ -75,7 +77,9 @@ VENUS_NODES = {
     **{"B1": 3, "B2": 3, "B3": 4, "B4": 3, "B5": 3, "B6": 3},
     **{"B7": 3, "B8": 3, "B9": 3, "B10": 3, "B11": 3, "B12": 3},
 }
+SENTINEL_2C = "Sentinel-2C"
 OTHER_SENSORS = {
+    SENTINEL_2C: {band: count for band, count in NODES.items() if band not in ("B01", "B09")},
     "Landsat-8": LANDSAT_NODES,
     "Landsat-9": {**LANDSAT_NODES, "B7": 5},
     "VENuS": VENUS_NODES,
@@ -91,6 +95,10 @@ SEED_TRAINING, SEED_UNSEEN = 20150007, 1150007
 SOURCE_RESPONSE = (
     "ESA, Sentinel-2 spectral response functions (S2-SRF), COPE-GSEG-EOPG-TN-15-0007, issue 3.0,"
     " 19 December 2017"
+)
+SOURCE_2C = (
+    "ESA, Sentinel-2 spectral response functions (S2-SRF), COPE-GSEG-EOPG-TN-15-0007, issue 4.0,"
+    " 2024"
 )
 SOURCE_LANDSAT = (
     "Ball Aerospace band-average relative spectral responses of OLI, version 1.2, and OLI-2,"
@@ -296,6 +304,33 @@ def response_curves(platform: str) -> dict[str, Array]:
     return curves
 
 
+def sentinel_2c_curves(path: Path) -> dict[str, Array]:
+    """Relative spectral response of the bands of Sentinel-2C, to five decimals.
+
+    Parameters
+    ----------
+    path : Path
+        Table of ESA's document COPE-GSEG-EOPG-TN-15-0007, which no package on PyPI carries, as
+        text with tabs: a line of names (``Wavelength``, ``B2`` ... ``B12``), then the wavelength
+        in nm and the response of each band. The repository jbferet/prosail on GitHub holds such a
+        file, ``data-raw/Sentinel_2C_Spectral_Response.csv`` (commit d8fe69b), with ten bands.
+
+    Returns
+    -------
+    dict of str to ndarray, shape (2101)
+        Response at :data:`WAVELENGTH`, of sum 1.
+    """
+    header, *lines = path.read_text().splitlines()
+    rows = np.array([line.split("\t") for line in lines], dtype=float)
+    columns = dict(zip(header.split("\t"), rows.T, strict=True))
+    curves = {}
+    for band in OTHER_SENSORS[SENTINEL_2C]:
+        response = np.floor(1e5 * columns["B" + band[1:].lstrip("0")] + 1e-6) / 1e5
+        curve = np.interp(WAVELENGTH, columns["Wavelength"], response, left=0.0, right=0.0)
+        curves[band] = curve / curve.sum()
+    return curves
+
+
 def other_response_curves(platform: str) -> dict[str, Array]:
     """Relative spectral response of the bands of the other sensors.
 
@@ -327,16 +362,27 @@ def other_response_curves(platform: str) -> dict[str, Array]:
     return curves
 
 
-def all_response_curves() -> dict[tuple[str, str], Array]:
-    """Response of every band of every platform that the table has, by (platform, band)."""
+def all_response_curves(sentinel_2c: Path | None = None) -> dict[tuple[str, str], Array]:
+    """Response of every band of every platform that the table has, by (platform, band).
+
+    Parameters
+    ----------
+    sentinel_2c : Path, optional
+        As `sentinel_2c_curves` takes it; without it Sentinel-2C is left out.
+    """
     found = {
         (platform, band): curve
         for platform in PLATFORMS
         for band, curve in response_curves(platform).items()
     }
     for platform in OTHER_SENSORS:
-        for band, curve in other_response_curves(platform).items():
-            found[platform, band] = curve
+        if platform != SENTINEL_2C:
+            curves = other_response_curves(platform)
+        elif sentinel_2c is not None:
+            curves = sentinel_2c_curves(sentinel_2c)
+        else:
+            continue
+        found |= {(platform, band): curve for band, curve in curves.items()}
     return found
 
 
@@ -813,6 +859,9 @@ def main() -> None:
     parser.add_argument("--reference", type=Path, default=REFERENCE)
     parser.add_argument("--sensor-reference", type=Path, default=SENSOR_REFERENCE)
     parser.add_argument("--keep", type=Path, help="earlier table, whose good channels stay")
+    parser.add_argument(
+        "--sentinel-2c", type=Path, required=True, help="table of its response, see the source"
+    )
     parser.add_argument("--training", type=int, default=8000, help="canopies of the fit")
     parser.add_argument("--unseen", type=int, default=1000, help="canopies of the check")
     parser.add_argument("--processes", type=int, default=2, help="bands fitted side by side")
@@ -837,7 +886,7 @@ def main() -> None:
     LOG.info("simulated %d and %d canopies", count, arguments.unseen)
 
     kept = read_nodes(arguments.keep) if arguments.keep else {}
-    curves = all_response_curves()
+    curves = all_response_curves(arguments.sentinel_2c)
     checks = [
         cross_check(platform, {b: c for (p, b), c in curves.items() if p == platform})
         for platform in PLATFORMS
@@ -856,7 +905,11 @@ def main() -> None:
         for place, (key, curve) in enumerate(curves.items())
         if key not in done
     ]
-    fitted_anew = [f"{platform} {band}" for platform, band, *_ in tasks]
+    fitted_to_all = [f"{platform} {band}" for platform, band, *_ in tasks]
+    if arguments.keep:
+        with netCDF4.Dataset(arguments.keep) as data:
+            earlier = data.fitted_to_all_kinds.split(", ")
+        fitted_to_all = list(dict.fromkeys([*filter(None, earlier), *fitted_to_all]))
     with ProcessPoolExecutor(arguments.processes, get_context("fork")) as pool:
         done |= {(c.platform, c.band): c for c in pool.map(fitted, tasks)}
     channels = [done[key] for key in curves]
@@ -880,13 +933,14 @@ def main() -> None:
 
     attributes: dict[str, str | int] = provenance() | {
         "source_response": SOURCE_RESPONSE
-        + f", as carried by PyPI pyrsr; {SOURCE_LANDSAT}, as carried by pyrsr; {SOURCE_VENUS},"
+        + f", as carried by PyPI pyrsr; {SOURCE_2C}, as carried by jbferet/prosail on GitHub;"
+        f" {SOURCE_LANDSAT}, as carried by pyrsr; {SOURCE_VENUS},"
         " as carried by sensorsio",
         "source_solar_spectrum": SOURCE_SUN + ", as carried by PyPI pvlib",
         "cross_check": "; ".join(checks),
         "canopies": "PROSPECT-D, -5 and -PRO, 4SAIL and both soils of physfuse.radiative in"
         " float64, drawn by canopies() of the script",
-        "fitted_to_all_kinds": ", ".join(fitted_anew),
+        "fitted_to_all_kinds": ", ".join(fitted_to_all),
         "seed_training": SEED_TRAINING,
         "seed_unseen": SEED_UNSEEN,
         "n_training": count,

@@ -178,8 +178,8 @@ def describe(
         domain=domain,
         training={
             "data": (
-                "simulations only, every batch drawn anew: PROSAIL behind the bands of Sentinel-2A "
-                "and 2B, Student-t noise, persistent misfit, cloud, haze and shadow"
+                "simulations only, every batch drawn anew: PROSAIL behind the bands of "
+                "Sentinel-2A, 2B and 2C, Student-t noise, persistent misfit, cloud, haze and shadow"
                 if optical
                 else "simulations only, every batch drawn anew: water cloud over Baghdadi 2016 "
                 "soil, Student-t noise of speckle, misfit and orbit offset"

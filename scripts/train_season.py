@@ -175,8 +175,8 @@ def describe(
         },
         training={
             "data": "simulations only, every batch drawn anew: PROSAIL behind the bands of "
-            "Sentinel-2A and 2B, water cloud over Baghdadi 2016 soil, Student-t noise, persistent "
-            "misfit, orbit offsets, clouds, irregular calendars",
+            "Sentinel-2A, 2B and 2C, water cloud over Baghdadi 2016 soil, Student-t noise, "
+            "persistent misfit, orbit offsets, clouds, irregular calendars",
             "seasons": progress.step * options.batch,
             "days_asked": progress.step * options.batch * ASKED,
             "steps": progress.step,

@@ -291,6 +291,7 @@ def test_angles_by_pixel_keep_their_pixels_and_gaps_get_the_default() -> None:
     [
         ("S2A", "Sentinel-2A"),
         ("s2b", "Sentinel-2B"),
+        ("S2C", "Sentinel-2C"),
         ("SENTINEL2A", "Sentinel-2A"),
         ("Sentinel-2B", "Sentinel-2B"),
         ("sentinel_2a", "Sentinel-2A"),
@@ -302,10 +303,10 @@ def test_platform_spellings(spelling: str, name: str) -> None:
 
 
 def test_platform_without_a_table_uses_the_default_one_and_says_so() -> None:
-    with pytest.warns(PhysfuseWarning, match=r"no band table of Sentinel-2C.*Sentinel-2A is"):
-        cube = one_optical(optical().assign_attrs(platform="S2C"))
+    with pytest.warns(PhysfuseWarning, match=r"no band table of Sentinel-2D.*Sentinel-2A is"):
+        cube = one_optical(optical().assign_attrs(platform="S2D"))
     assert cube.platform == ("Sentinel-2A",) * 3
-    assert "Sentinel-2C" in cube.stated["platform"]
+    assert "Sentinel-2D" in cube.stated["platform"]
 
 
 def test_atmospheric_bands_are_left_out() -> None:

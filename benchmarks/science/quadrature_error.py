@@ -12,10 +12,14 @@ quadratures that are made at run time from the same responses on a grid of 1, 2 
 Needs PyPI ``pyrsr`` and ``sensorsio`` (responses) and ``pvlib`` (solar spectrum)::
 
     python -m benchmarks.science.quadrature_error
+
+and for Sentinel-2C the table that ``scripts/make_quadrature.py`` describes, as ``--sentinel-2c
+FILE``: without it that satellite is left out.
 """
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -105,9 +109,10 @@ def flux_rows(fluxes: Array) -> list[dict[str, Any]]:
     return rows
 
 
-def sensor_rows(parameters: dict[str, Array]) -> list[dict[str, Any]]:
+def sensor_rows(
+    parameters: dict[str, Array], curves: dict[tuple[str, str], Array]
+) -> list[dict[str, Any]]:
     """One row per band of every sensor: largest error by leaf and soil, and of grids made anew."""
-    curves = all_response_curves()
     rows: dict[tuple[str, str], dict[str, Any]] = {
         (platform, band): {"platform": platform, "band": band} for platform, band in curves
     }
@@ -140,6 +145,7 @@ def main() -> None:
     options = parser(__doc__, "quadrature_error.json")
     options.add_argument("--canopies", type=int, default=1000)
     options.add_argument("--seed", type=int, default=7)
+    options.add_argument("--sentinel-2c", type=Path, help="table of its response")
     chosen = options.parse_args()
     record = Record("Band quadrature against the full spectral response", chosen)
     parameters = canopies(chosen.canopies, chosen.seed)
@@ -147,7 +153,9 @@ def main() -> None:
     gradients = slopes({name: values[:100] for name, values in parameters.items()})
     record.table("bands", "reflectance, errors in 1e-4", band_rows(spectra, gradients))
     record.table("fluxes", "flux per incident flux, errors in 1e-4", flux_rows(fluxes))
-    record.table("sensors", "every leaf and soil, largest errors in 1e-4", sensor_rows(parameters))
+    curves = all_response_curves(chosen.sentinel_2c)
+    rows = sensor_rows(parameters, curves)
+    record.table("sensors", "every leaf and soil, largest errors in 1e-4", rows)
     record.write()
 
 

@@ -24,7 +24,7 @@ from physfuse.radiative.directions import canopy_geometry
 from physfuse.radiative.errors import DomainError
 from physfuse.radiative.leaf_angle import campbell
 from physfuse.radiative.sail import fcover
-from physfuse.radiative.spectral import SENTINEL2_PLATFORMS, band_quadrature
+from physfuse.radiative.spectral import band_quadrature
 from physfuse.scores import NORMAL_95, SplitNormal, Values, split_normal
 from physfuse.streams import optical_gain, optical_spread
 
@@ -42,6 +42,7 @@ SUN_ZENITH = (15.0, 75.0)
 VIEW_ZENITH = (0.0, 15.0)
 """Ranges of the simulated directions. [degree]"""
 
+_PLATFORMS = ("Sentinel-2A", "Sentinel-2B")
 _SMALLEST = 1e-5  # of a positive variable; fractions stay as far from 1
 _HIDDEN = 64
 _BATCH = 512
@@ -66,17 +67,23 @@ class Simulated(NamedTuple):
 
 
 def simulated_acquisitions(
-    bands: Sequence[str], size: int, generator: torch.Generator
+    bands: Sequence[str],
+    size: int,
+    generator: torch.Generator,
+    *,
+    platforms: Sequence[str] = _PLATFORMS,
 ) -> Simulated:
     """Draw canopies and soils from the priors of the state table and look at them.
 
     Parameters
     ----------
     bands : sequence of str
-        Sentinel-2 bands.
+        Bands of the satellites.
     size : int
         Number of acquisitions, split evenly between the platforms.
     generator : torch.Generator
+    platforms : sequence of str
+        Satellites that look at them, all with these bands.
 
     Returns
     -------
@@ -99,8 +106,8 @@ def simulated_acquisitions(
     inputs = torch.stack([kind[name] for name in OPTICAL_INPUTS], -1)
     clean = torch.empty(size, len(bands), dtype=torch.float64)
     with torch.no_grad():
-        for p, platform in enumerate(SENTINEL2_PLATFORMS):
-            here = torch.arange(p, size, len(SENTINEL2_PLATFORMS))
+        for p, platform in enumerate(platforms):
+            here = torch.arange(p, size, len(platforms))
             quadrature = band_quadrature(platform, tuple(bands), dtype=torch.float32)
             operator = OpticalOperator(quadrature, *angles[here].unbind(-1))
             clean[here] = operator.predict(inputs[here], torch.arange(here.numel())).double()
@@ -128,13 +135,15 @@ class PerDateInversion:
     Parameters
     ----------
     bands : sequence of str
-        Bands of the cube, any Sentinel-2 land bands.
+        Bands of the cube, any land bands of the satellites.
     simulations : int
         Acquisitions to train on.
     epochs : int
         Passes over them.
     seed : int
         Of simulations, first weights and order: the same seed gives the same network.
+    platforms : sequence of str
+        Satellites that the acquisitions are of.
 
     Notes
     -----
@@ -149,11 +158,17 @@ class PerDateInversion:
     """
 
     def __init__(
-        self, bands: Sequence[str], *, simulations: int = 30000, epochs: int = 40, seed: int = 0
+        self,
+        bands: Sequence[str],
+        *,
+        simulations: int = 30000,
+        epochs: int = 40,
+        seed: int = 0,
+        platforms: Sequence[str] = _PLATFORMS,
     ) -> None:
         self.bands, self.epochs = tuple(bands), epochs
         generator = torch.Generator().manual_seed(seed)
-        data = simulated_acquisitions(self.bands, simulations, generator)
+        data = simulated_acquisitions(self.bands, simulations, generator, platforms=platforms)
         truth = torch.stack([_free(name, data.values[name]) for name in SPACES], -1)
         x = _inputs(data.reflectance, data.angles)
         self._x_mean, self._x_sd = x.mean(0), x.std(0)

@@ -155,11 +155,10 @@ def inverted_values(
     known = [m for m in measured if m.variable in SPACES]
     if not known:
         return {}
-    net = PerDateInversion(points.bands, seed=seed)
+    cube = open_optical(points.optical, place=points.place)[0]
+    net = PerDateInversion(points.bands, seed=seed, platforms=sorted(set(cube.platform)))
     clear, reflectance, day = points.clear(least), points.reflectance, points.day
-    geometry = open_optical(points.optical, place=points.place)[0].geometry(
-        slice(0, len(points.sites))
-    )
+    geometry = cube.geometry(slice(0, len(points.sites)))
     column = {name: i for i, name in enumerate(points.sites)}
     out = {}
     for m in known:

@@ -9,8 +9,8 @@ from torch import Tensor
 from physfuse.inference.likelihood import GainModel, SpreadModel
 from physfuse.radiative.errors import unknown_name
 
-OPTICAL_PLATFORMS = ("Sentinel-2A", "Sentinel-2B")
-OPTICAL_FEATURES = 4
+OPTICAL_PLATFORMS = ("Sentinel-2A", "Sentinel-2B", "Sentinel-2C")
+OPTICAL_FEATURES = 3 + len(OPTICAL_PLATFORMS)
 RADAR_FEATURES = 1
 OBSERVED_RANGE = {"optical": (0.0, 1.0), "radar": (-30.0, 5.0)}
 """Observed values between which noise models have a meaning. [1], [dB]"""
@@ -32,9 +32,9 @@ def optical_context(
 
     Returns
     -------
-    Tensor, shape (..., 4)
-        cos of the sun zenith, 4 sin of the view zenith, that times the cos of the azimuth, and -1
-        or 1 for the platform. [1]
+    Tensor, shape (..., F)
+        cos of the sun zenith, 4 sin of the view zenith, that times the cos of the azimuth, and for
+        each platform 1 where it is this one, else 0: :data:`OPTICAL_FEATURES` in all. [1]
 
     Raises
     ------
@@ -45,8 +45,8 @@ def optical_context(
         raise unknown_name("platform of this encoder", platform, OPTICAL_PLATFORMS)
     tts, tto, psi = angles.deg2rad().unbind(-1)
     view = _VIEW * tto.sin()
-    unit = torch.full_like(tts, -1.0 if platform == OPTICAL_PLATFORMS[0] else 1.0)
-    return torch.stack([tts.cos(), view, view * psi.cos(), unit], -1)
+    units = [torch.full_like(tts, float(platform == name)) for name in OPTICAL_PLATFORMS]
+    return torch.stack([tts.cos(), view, view * psi.cos(), *units], -1)
 
 
 def radar_context(incidence_angle: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch features"]:

@@ -21,12 +21,12 @@ from torch import Tensor
 
 from .errors import DomainError, UnknownNameError, unknown_name
 
-PLATFORMS: tuple[str, ...] = ("Sentinel-2A", "Sentinel-2B", "Landsat-8", "Landsat-9", "VENuS")
+PLATFORMS: tuple[str, ...] = (
+    *("Sentinel-2A", "Sentinel-2B", "Sentinel-2C"),
+    *("Landsat-8", "Landsat-9", "VENuS"),
+)
 """Satellites whose bands have a quadrature: one table each, for even the B06 of Sentinel-2A and
 Sentinel-2B differ by up to 0.016."""
-
-SENTINEL2_PLATFORMS: tuple[str, ...] = ("Sentinel-2A", "Sentinel-2B")
-"""Those of them that have the bands of Sentinel-2."""
 
 LAND_BANDS: tuple[str, ...] = (
     *("B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B11", "B12"),
@@ -36,6 +36,7 @@ LAND_BANDS: tuple[str, ...] = (
 _DEFAULT_BANDS: dict[str, tuple[str, ...]] = {
     "Sentinel-2A": LAND_BANDS,
     "Sentinel-2B": LAND_BANDS,
+    "Sentinel-2C": LAND_BANDS,
     "Landsat-8": tuple(f"B{i}" for i in range(2, 8)),
     "Landsat-9": tuple(f"B{i}" for i in range(2, 8)),
     "VENuS": tuple(f"B{i}" for i in range(2, 12)),

@@ -40,8 +40,9 @@ from physfuse.radiative.spectral import (
 
 Array = NDArray[np.float64]
 
-# Centre wavelengths and widths [nm] as ESA publishes them for the MSI (S2-SRF document).
-SENTINEL_2 = ("Sentinel-2A", "Sentinel-2B")
+# Centre wavelengths and widths [nm] as ESA publishes them for the MSI (S2-SRF document); those of
+# Sentinel-2C are mean wavelengths under the responses of its issue 4.0.
+SENTINEL_2 = ("Sentinel-2A", "Sentinel-2B", "Sentinel-2C")
 ALL_BANDS = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B11", "B12")
 CENTRES = {
     "Sentinel-2A": (
@@ -50,6 +51,11 @@ CENTRES = {
     "Sentinel-2B": (
         *(442.2, 492.1, 559.0, 664.9, 703.8, 739.1, 779.7, 832.9, 864.0, 943.2, 1610.4, 2185.7),
     ),
+}
+CENTRES_2C = (489.0, 560.6, 666.5, 707.1, 741.1, 784.7, 834.6, 865.6, 1612.0, 2191.3)
+PUBLISHED = {
+    **{platform: dict(zip(ALL_BANDS, found, strict=True)) for platform, found in CENTRES.items()},
+    "Sentinel-2C": dict(zip(LAND_BANDS, CENTRES_2C, strict=True)),
 }
 WIDTHS = (21, 66, 36, 31, 16, 15, 20, 106, 22, 21, 94, 185)
 
@@ -137,9 +143,10 @@ def test_land_bands_of_sentinel_2_take_33_wavelengths() -> None:
 
 
 def test_bands_are_those_of_the_sensor() -> None:
-    assert PLATFORMS == ("Sentinel-2A", "Sentinel-2B", "Landsat-8", "Landsat-9", "VENuS")
-    for platform in SENTINEL_2:
+    assert (*SENTINEL_2, "Landsat-8", "Landsat-9", "VENuS") == PLATFORMS
+    for platform in SENTINEL_2[:2]:
         assert bands_of(platform) == ALL_BANDS
+    assert bands_of("Sentinel-2C") == LAND_BANDS
     for platform in ("Landsat-8", "Landsat-9"):
         assert bands_of(platform) == tuple(f"B{i}" for i in range(1, 8))
         assert band_quadrature(platform).bands == tuple(f"B{i}" for i in range(2, 8))
@@ -151,9 +158,10 @@ def test_bands_are_those_of_the_sensor() -> None:
 @pytest.mark.reference
 @pytest.mark.parametrize("platform", SENTINEL_2)
 def test_nodes_lie_inside_the_published_band(platform: str) -> None:
-    quadrature = band_quadrature(platform, ALL_BANDS, dtype=torch.float64)
-    centre = torch.tensor(CENTRES[platform], dtype=torch.float64)
-    width = torch.tensor(WIDTHS, dtype=torch.float64)
+    bands = bands_of(platform)
+    quadrature = band_quadrature(platform, bands, dtype=torch.float64)
+    centre = torch.tensor([PUBLISHED[platform][band] for band in bands], dtype=torch.float64)
+    width = torch.tensor([WIDTHS[ALL_BANDS.index(band)] for band in bands], dtype=torch.float64)
     distance = (quadrature.wavelength_nm - centre[quadrature.band_index]).abs()
     assert (distance < 0.75 * width[quadrature.band_index]).all()
     # The spectrum R = wavelength must give the published centre; the nodes were fitted to canopy
@@ -174,7 +182,7 @@ def test_nodes_lie_where_the_response_is_positive(repository: Path) -> None:
                 strict=True,
             )
         }
-    assert len(limits) == 2 * len(ALL_BANDS) + 2 * 7 + 12 + 2
+    assert len(limits) == 2 * len(ALL_BANDS) + len(LAND_BANDS) + 2 * 7 + 12 + 2
     assert limits["Sentinel-2A", "B02"] == (439.0, 533.0)
     assert limits["broadband", "PAR"] == (400.0, 700.0)
     for quadrature in every_quadrature():
@@ -199,7 +207,7 @@ def test_table_states_its_origin_and_checksum(repository: Path) -> None:
 
 
 @pytest.mark.reference
-@pytest.mark.parametrize("platform", SENTINEL_2)
+@pytest.mark.parametrize("platform", SENTINEL_2[:2])  # every other sensor: the test below
 def test_bands_are_right_within_3e_4_on_1000_unseen_canopies(
     reference: Reference, platform: str
 ) -> None:
@@ -323,6 +331,13 @@ def test_quadrature_beats_the_centre_wavelength(reference: Reference) -> None:
     assert np.abs(reference.reflectance[0, b06] - reference.reflectance[1, b06]).max() > 1e-2
 
 
+@pytest.mark.reference
+def test_the_red_edge_of_sentinel_2c_needs_its_own_table(sensors: SensorReference) -> None:
+    a, b, c = (sensors.values[sensors.names.index((name, "B05"))] for name in SENTINEL_2)
+    assert 0.04 < np.abs(c - a).max() < 0.05
+    assert 0.04 < np.abs(c - b).max() < 0.05
+
+
 def full_response(platform: str, band: str, wavelength: Array) -> Array:
     """Response of sum 1 from PyPI pyrsr, which only scripts need; skips where it is absent."""
     try:
@@ -342,7 +357,7 @@ def test_stored_band_values_are_those_of_an_independent_prosail(reference: Refer
     wavelength = np.arange(400.0, 2501.0)
     curves = {
         platform: np.stack([full_response(platform, band, wavelength) for band in ALL_BANDS])
-        for platform in SENTINEL_2
+        for platform in reference.platforms
     }
     count = 40
     rsoil = soil_reflectance(
@@ -391,8 +406,9 @@ def test_one_name_is_one_band() -> None:
 
 
 def test_platforms_have_tables_of_their_own() -> None:
-    a, b = (band_quadrature(name, ["B12"]).wavelength_nm for name in SENTINEL_2)
+    a, b, c = (band_quadrature(name, ["B12"]).wavelength_nm for name in SENTINEL_2)
     assert not torch.equal(a, b)
+    assert not torch.equal(b, c)
 
 
 @pytest.mark.parametrize(
