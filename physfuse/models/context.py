@@ -10,12 +10,31 @@ from physfuse.inference.likelihood import GainModel, SpreadModel
 from physfuse.radiative.errors import unknown_name
 
 OPTICAL_PLATFORMS = ("Sentinel-2A", "Sentinel-2B", "Sentinel-2C")
-OPTICAL_FEATURES = 3 + len(OPTICAL_PLATFORMS)
+DIRECTION_FEATURES = 3
+OPTICAL_FEATURES = DIRECTION_FEATURES + len(OPTICAL_PLATFORMS)
 RADAR_FEATURES = 1
 OBSERVED_RANGE = {"optical": (0.0, 1.0), "radar": (-30.0, 5.0)}
 """Observed values between which noise models have a meaning. [1], [dB]"""
 _VIEW = 4.0  # view zeniths stay within 15 degrees: brings their sine to about one
 _INCIDENCE, _INCIDENCE_RANGE = 38.0, 10.0
+
+
+def direction_context(angles: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3"]:
+    """Features of the directions of an optical acquisition.
+
+    Parameters
+    ----------
+    angles : Tensor, shape (..., 3)
+        Sun zenith, view zenith, relative azimuth (0: sun behind the sensor). [degree]
+
+    Returns
+    -------
+    Tensor, shape (..., 3)
+        cos of the sun zenith, 4 sin of the view zenith, that times the cos of the azimuth. [1]
+    """
+    tts, tto, psi = angles.deg2rad().unbind(-1)
+    view = _VIEW * tto.sin()
+    return torch.stack([tts.cos(), view, view * psi.cos()], -1)
 
 
 def optical_context(
@@ -26,15 +45,15 @@ def optical_context(
     Parameters
     ----------
     angles : Tensor, shape (..., 3)
-        Sun zenith, view zenith, relative azimuth (0: sun behind the sensor). [degree]
+        As for `direction_context`. [degree]
     platform : str
         One of :data:`OPTICAL_PLATFORMS`.
 
     Returns
     -------
     Tensor, shape (..., F)
-        cos of the sun zenith, 4 sin of the view zenith, that times the cos of the azimuth, and for
-        each platform 1 where it is this one, else 0: :data:`OPTICAL_FEATURES` in all. [1]
+        `direction_context`, and for each platform 1 where it is this one, else 0:
+        :data:`OPTICAL_FEATURES` in all. [1]
 
     Raises
     ------
@@ -43,10 +62,9 @@ def optical_context(
     """
     if platform not in OPTICAL_PLATFORMS:
         raise unknown_name("platform of this encoder", platform, OPTICAL_PLATFORMS)
-    tts, tto, psi = angles.deg2rad().unbind(-1)
-    view = _VIEW * tto.sin()
-    units = [torch.full_like(tts, float(platform == name)) for name in OPTICAL_PLATFORMS]
-    return torch.stack([tts.cos(), view, view * psi.cos(), *units], -1)
+    one = torch.ones_like(angles[..., 0])
+    units = [one * float(platform == name) for name in OPTICAL_PLATFORMS]
+    return torch.cat([direction_context(angles), torch.stack(units, -1)], -1)
 
 
 def radar_context(incidence_angle: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch features"]:

@@ -25,10 +25,10 @@ from physfuse.radiative.errors import DomainError, unknown_name
 from physfuse.radiative.spectral import LAND_BANDS
 
 from .context import (
-    OPTICAL_FEATURES,
+    DIRECTION_FEATURES,
     OPTICAL_PLATFORMS,
     RADAR_FEATURES,
-    optical_context,
+    direction_context,
     radar_context,
 )
 from .noise import NoiseNet
@@ -62,7 +62,9 @@ class Hybrid(nn.Module):
     Notes
     -----
     The context of the prior is the day of the year, shifted by half a year south of the equator; it
-    reads nothing that is assimilated.
+    reads nothing that is assimilated. Residual and noise are told the directions, not which of the
+    satellites of Sentinel-2 looks: what the physics misses belongs to the canopy, and a model fitted
+    before a satellite flew serves after.
     """
 
     lasting: Tensor
@@ -96,9 +98,9 @@ class Hybrid(nn.Module):
             largest_shift=largest_shift,
         )
         self.residual = ResidualNet(
-            len(self.seen), OPTICAL_FEATURES, len(bands), generator, hidden=widths, kappa=kappa
+            len(self.seen), DIRECTION_FEATURES, len(bands), generator, hidden=widths, kappa=kappa
         )
-        self.optical_noise = NoiseNet(len(bands), OPTICAL_FEATURES, generator, hidden=(hidden,))
+        self.optical_noise = NoiseNet(len(bands), DIRECTION_FEATURES, generator, hidden=(hidden,))
         self.radar_noise = NoiseNet(len(POLARIZATIONS), RADAR_FEATURES, generator, hidden=(hidden,))
         start = [math.log(LASTING_SHARE / (1 - LASTING_SHARE)), math.log(LASTING_DAYS)]
         self.lasting = nn.Parameter(torch.tensor(start).expand(len(bands), 2).clone())
@@ -153,7 +155,7 @@ class Hybrid(nn.Module):
         """
         if isinstance(operator, OpticalOperator):
             place = self._places(operator)
-            context = optical_context(operator.angles.to(self.state_mean), operator.platform)
+            context = direction_context(operator.angles.to(self.state_mean))
             net = self.optical_noise
         elif isinstance(operator, RadarOperator):
             place = torch.tensor([_known(p, POLARIZATIONS) for p in operator.channels])
@@ -182,7 +184,7 @@ class Hybrid(nn.Module):
             See :data:`physfuse.inference.likelihood.ResidualModel`.
         """
         place = self._places(operator)
-        context = optical_context(operator.angles.to(self.state_mean), operator.platform)
+        context = direction_context(operator.angles.to(self.state_mean))
         return functools.partial(_missed, self, place, context, gain)
 
     def without_residual(self) -> Hybrid:

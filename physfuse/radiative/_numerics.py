@@ -126,6 +126,11 @@ def chosen(mask: Tensor, inside: Tensor, outside: Tensor) -> Tensor:
     return torch.addcmul(outside, mask, inside - outside)
 
 
+def _is_many(canopies: int, wavelengths: int) -> bool:
+    """Whether canopies should lie side by side; a compiler is spared the question."""
+    return torch.compiler.is_compiling() or canopies > wavelengths
+
+
 def mixed(amounts: Sequence[Tensor], spectra: Tensor) -> Tensor:
     """Sum of spectra, each times an amount.
 
@@ -143,7 +148,7 @@ def mixed(amounts: Sequence[Tensor], spectra: Tensor) -> Tensor:
         memory (and so in all that is computed from the sum): a value that a canopy has for all
         wavelengths then meets long rows, which halves the time of an operation.
     """
-    if amounts[0].dim() == 0 or amounts[0].shape[-1] <= spectra.shape[-1]:
+    if amounts[0].dim() == 0 or not _is_many(amounts[0].shape[-1], spectra.shape[-1]):
         return torch.stack(tuple(amounts), dim=-1) @ spectra
     return (spectra.mT @ torch.stack(tuple(amounts), dim=-2)).mT
 
@@ -205,7 +210,7 @@ def side_by_side(x: Tensor) -> Tensor:
     Tensor, shape (..., W)
         The same.
     """
-    if x.dim() < 2 or x.shape[-1] == 1 or x.shape[-2] <= x.shape[-1]:
+    if x.dim() < 2 or x.shape[-1] == 1 or not _is_many(x.shape[-2], x.shape[-1]):
         return x
     return x.mT.contiguous().mT
 

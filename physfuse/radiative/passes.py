@@ -12,29 +12,33 @@ NODES_PER_PASS = 48 * 1024
 """Canopies times wavelengths of one pass: with some thirty arrays of that size at a time, more are
 no faster and fewer spend their time on starting operations."""
 
-NODES_PER_FILLED_PASS = 33 * 1024
-"""The same of a pass that is filled up to its size: 1024 canopies of the Sentinel-2 bands."""
-
 Pass = Callable[[list[Tensor | None], list[Tensor | None]], Tensor]
 """From values with one number per canopy and values with a last axis to a result with one."""
 
 
-def canopies_per_pass(wavelengths: int, *, filled: bool = False) -> int:
+def canopies_per_pass(wavelengths: int) -> int:
     """Canopies that one pass holds.
 
     Parameters
     ----------
     wavelengths : int
         At which each is computed.
-    filled : bool
-        Whether passes are filled up to their size.
 
     Returns
     -------
     int
         One or more.
     """
-    return max(1, (NODES_PER_FILLED_PASS if filled else NODES_PER_PASS) // wavelengths)
+    return max(1, NODES_PER_PASS // wavelengths)
+
+
+def _common(shapes: set[torch.Size]) -> torch.Size:
+    """Shape that all broadcast to; `torch.broadcast_shapes` costs as much as fifty operations."""
+    some = {shape for shape in shapes if math.prod(shape) != 1 or len(shape) > 1}
+    if len(some) == 1 and all(len(shape) <= 1 for shape in shapes - some):
+        (shape,) = some
+        return shape
+    return torch.broadcast_shapes(*shapes)
 
 
 def in_passes(
@@ -43,7 +47,7 @@ def in_passes(
     spectra: Sequence[Tensor | None],
     size: int,
     *,
-    always: bool = False,
+    compiled: bool = False,
 ) -> Tensor:
     """Apply a function of many canopies to some at a time.
 
@@ -57,29 +61,33 @@ def in_passes(
         Values with a last axis of their own.
     size : int
         Canopies of one pass.
-    always : bool
-        Whether every pass is of exactly that size, the last one filled up with copies, and every
-        value expanded to it: one shape, for which a function is compiled once.
+    compiled : bool
+        Whether the function is compiled: every value is then expanded to all canopies of a pass,
+        whose number is a symbol to the compiler, so that one compilation serves all batches. A
+        pass of a single canopy, whose number would be taken for a constant, gets a copy of it.
 
     Returns
     -------
     Tensor, shape (..., C)
         The results.
     """
-    shapes = [x.shape for x in scalars if x is not None]
-    shapes += [x.shape[:-1] for x in spectra if x is not None]
-    shape = torch.broadcast_shapes(*shapes)
+    shapes = {x.shape for x in scalars if x is not None}
+    shapes |= {x.shape[:-1] for x in spectra if x is not None}
+    shape = _common(shapes)
     count = math.prod(shape)
-    if count == 0 or (count <= size and not always):
+    if count == 0 or (count <= size and not compiled):
         return function(list(scalars), list(spectra))
 
     def flat(x: Tensor | None, tail: int) -> Tensor | None:
         if x is None:
             return None
         last = x.shape[x.dim() - tail :]
-        if x.numel() == math.prod(last) and not always:
+        if x.numel() == math.prod(last) and not compiled:
             return x.reshape(last)  # the same for all canopies, as angles often are: computed once
-        return x.expand(*shape, *last).reshape(-1, *last)
+        return x.expand(*shape, *last).reshape(count, *last)
+
+    if compiled:
+        from torch._dynamo import mark_dynamic  # a second, which only those who compile pay
 
     flats = [flat(x, 0) for x in scalars], [flat(x, 1) for x in spectra]
 
@@ -87,10 +95,13 @@ def in_passes(
         if x is None or x.dim() == tail:
             return x
         piece = x[start : start + size]
-        missing = size - len(piece)
-        if always and missing:
-            piece = torch.cat([piece, piece[-1:].expand(missing, *piece.shape[1:])])
-        return piece.contiguous() if always else piece
+        if not compiled:
+            return piece
+        if len(piece) == 1:
+            piece = piece.expand(2, *piece.shape[1:])
+        piece = piece.contiguous()
+        mark_dynamic(piece, 0)
+        return piece
 
     results = [
         function([part(x, 0, start) for x in flats[0]], [part(x, 1, start) for x in flats[1]])

@@ -315,8 +315,7 @@ class PROSAIL(nn.Module):
     compile : bool
         Whether to compile the model with `torch.compile`, on the first call of each kind (dtype,
         device, arguments given, gradient asked for) and then for all batch sizes: it takes half a
-        minute and needs a C++ compiler. Passes are filled up to their size, so that a few canopies
-        cost as much as a thousand.
+        minute, a minute with a gradient, and needs a C++ compiler.
 
     Attributes
     ----------
@@ -356,9 +355,7 @@ class PROSAIL(nn.Module):
         self.leaf_angle = leaf_angle
         self.register_buffer("band_weights", weights, persistent=False)
         self.hotspot_method = hotspot_method
-        self._compiled = (
-            torch.compile(_one_pass, fullgraph=True, dynamic=False) if compile else None
-        )
+        self._compiled = torch.compile(_one_pass, fullgraph=True) if compile else None
 
     @property
     def spectra(self) -> LeafSpectra:
@@ -422,6 +419,6 @@ class PROSAIL(nn.Module):
             hotspot_method=self.hotspot_method,
             band_weights=self.band_weights,
         )
-        filled = self._compiled is not None
-        size = canopies_per_pass(len(spectra.wavelength_nm), filled=filled)
-        return in_passes(one_pass, scalars, spectral, size, always=filled)
+        size = canopies_per_pass(len(spectra.wavelength_nm))
+        compiled = self._compiled is not None
+        return in_passes(one_pass, scalars, spectral, size, compiled=compiled)

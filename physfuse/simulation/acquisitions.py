@@ -45,6 +45,9 @@ OPTICAL_ORBITS = {
 }
 """Orbits of Sentinel-2; over places that both see an image is taken every two or three days."""
 
+SENTINEL_2C_FROM = 20109
+"""Day from which Sentinel-2C flies in the place of 2A: 21 January 2025. [d]"""
+
 RADAR_ORBITS = {
     88: RadarOrbit(88, "ascending", 17.41, 35.6, 1),
     161: RadarOrbit(161, "ascending", 17.55, 43.0, 6, 6),
@@ -90,10 +93,15 @@ def _days_of(first: int, last: int, phase: int, revisit: int) -> Int64[np.ndarra
     return np.arange(start, last + 1, revisit, dtype=np.int64)
 
 
+def _unit(day: int, first: bool) -> str:
+    """Letter of the satellite in the first or the second place of the constellation."""
+    return ("C" if day >= SENTINEL_2C_FROM else "A") if first else "B"
+
+
 def optical_passes(
     first: int, last: int, orbits: tuple[int, ...], latitude: float, longitude: float
 ) -> OpticalPasses:
-    """Acquisitions of Sentinel-2A and 2B between two days.
+    """Acquisitions of Sentinel-2A (later 2C) and 2B between two days.
 
     Parameters
     ----------
@@ -110,7 +118,7 @@ def optical_passes(
         Relative azimuth is 0 with the sun behind the sensor, folded to 0-180 degrees.
     """
     rows = [
-        (day, orbit, "AB"[((day - orbit.phase) // orbit.revisit) % 2])
+        (day, orbit, _unit(day, ((day - orbit.phase) // orbit.revisit) % 2 == 0))
         for orbit in (OPTICAL_ORBITS[number] for number in orbits)
         for day in _days_of(first, last, orbit.phase, orbit.revisit).tolist()
     ]

@@ -21,6 +21,14 @@ def test_sentinel_2_passes_every_five_days_with_the_platforms_in_turn():
     assert len(set(passes.platform[::2])) == len(set(passes.platform[1::2])) == 1
 
 
+def test_sentinel_2c_takes_the_place_of_2a_on_21_january_2025():
+    change = np.datetime64("2025-01-21")
+    passes = optical_passes(20089, 20129, (51, 8), 50.7, 4.6)
+    early = passes.time < change
+    assert set(passes.platform[early]) == {"Sentinel-2A", "Sentinel-2B"}
+    assert set(passes.platform[~early]) == {"Sentinel-2B", "Sentinel-2C"}
+
+
 def test_two_orbits_interleave_and_look_from_both_sides():
     passes = optical_passes(FIRST, LAST, (51, 8), 50.7, 4.6)
     assert set(np.diff(passes.day)) == {2, 3}
