@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from physfuse.calibration import Calibration, calibration_of
+from physfuse.context import CLASS
 from physfuse.inference.gauss_newton import Problem
 from physfuse.inference.posterior import Posterior, StatePosterior, shares_by_difference
 from physfuse.inference.state import Variable
@@ -50,6 +51,16 @@ class Branch:
     cards: tuple[Card | SeasonCard, ...] = ()
     hybrid: Hybrid | None = None
     infer: Callable[[Run, Problem], Solved] | None = None
+
+    @property
+    def context(self) -> tuple[str, ...]:
+        """Features that its prior reads of each pixel."""
+        return () if self.hybrid is None else self.hybrid.context
+
+    @property
+    def reads_classes(self) -> bool:
+        """Whether its prior reads the class of each pixel."""
+        return any(name.startswith(CLASS) for name in self.context)
 
     @property
     def calibrates(self) -> bool:

@@ -428,7 +428,7 @@ def problem_at(run: Run, pixels: np.ndarray) -> Problem:
     """
     optical = [_read_optical(cube, pixels) for cube in run.optical]
     radar = [_read_radar(cube, pixels) for cube in run.radar]
-    return problem_of(run, optical, radar, len(pixels))
+    return problem_of(run, optical, radar, pixels)
 
 
 def _read_optical(cube: OpticalCube, pixels: np.ndarray) -> OpticalBatch:

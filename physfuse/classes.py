@@ -92,30 +92,57 @@ def _of_list(path: Path) -> dict[str, str]:
 
 
 def _of_array(array: xr.DataArray, grid: Grid) -> np.ndarray:
+    if set(array.dims) == set(grid.dims) == {"site"}:
+        array = on_grid(array, grid, "the classes")
     if set(array.dims) != set(grid.dims) or array.transpose(*grid.dims).shape != grid.shape:
         sizes = dict(zip(grid.dims, grid.shape, strict=True))
         raise CubeError(
             f"the classes have the dimensions {dict(array.sizes)} and the cubes {sizes}: give one "
             "class for each pixel"
         )
-    array = _on_grid(array.transpose(*grid.dims), grid)
+    array = on_grid(array.transpose(*grid.dims), grid, "the classes")
     return np.array([_name_of(value) for value in array.values.ravel().tolist()], dtype=object)
 
 
-def _on_grid(array: xr.DataArray, grid: Grid) -> xr.DataArray:
-    """The same in the order of the grid, where both have coordinates."""
+def on_grid(array: xr.DataArray, grid: Grid, what: str) -> xr.DataArray:
+    """An array in the order of a grid, where both have coordinates.
+
+    Parameters
+    ----------
+    array : DataArray
+        On some of the grid's dimensions; sites may be more than the grid's.
+    grid : Grid
+    what : str
+        The array in words, for the error.
+
+    Returns
+    -------
+    DataArray
+
+    Raises
+    ------
+    CubeError
+        Other sites or coordinates than the grid's.
+    """
     for dim in grid.dims:
-        if dim not in array.coords or dim not in grid.coords:
+        if dim not in array.dims or dim not in array.coords or dim not in grid.coords:
             continue
         own, theirs = array.coords[dim].values, grid.coords[dim].values
         if dim == "site":
-            if sorted(own.astype(str)) != sorted(theirs.astype(str)):
-                raise CubeError("the classes and the cubes name other sites: give one of each")
-            array = array.sel(site=theirs)
-        elif not np.allclose(own, theirs, rtol=0.0, atol=1e-3 * grid.pixel_size):
+            missing = sorted(set(theirs.astype(str)) - set(own.astype(str)))
+            if missing or len(set(own.astype(str))) < own.size:
+                raise CubeError(
+                    f"{what} and the cubes name other sites: give one of each site of the cubes "
+                    f"({len(missing)} are missing{': ' if missing else ''}"
+                    f"{', '.join(missing[:5])})"
+                )
+            array = array.assign_coords(site=own.astype(str)).sel(site=theirs.astype(str))
+            continue
+        step = np.abs(np.diff(theirs)).max() if theirs.size > 1 else grid.pixel_size
+        if not np.allclose(own, theirs, rtol=0.0, atol=1e-3 * step):
             raise CubeError(
-                f"the classes have other coordinates {dim} than the cubes: bring them onto the "
-                "same grid, classes.reindex_like(cube, method='nearest')"
+                f"{what} and the cubes have other coordinates {dim}: bring them onto the same "
+                "grid, reindex_like(cube, method='nearest')"
             )
     return array
 

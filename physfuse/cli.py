@@ -46,7 +46,8 @@ _FIT = """\
 Fit a hybrid to cubes: a prior mean that follows the season, a bounded residual that the state
 cannot explain, and noise, learned by predicting withheld dates from the others. No labels are
 needed; measurements that are given, --labels FILE.csv with columns site,time and daily states with
-their error (lai,lai_sd; a pixel of a map is the site y12_x30), are learned from too. What all
+their error (lai,lai_sd; a pixel of a map is the site y12_x30), are learned from too. The prior
+mean reads the day of the year, and weather (--context) and crops (--classes) where given. What all
 pixels share is calibrated first, unless --calibration is given. Training starts at physics and
 returns to it where held-out pixels confirm nothing. A fit broken off goes on."""
 
@@ -54,6 +55,7 @@ _FIT_EXAMPLES = """\
 examples:
   physfuse fit --optical optical.nc --radar radar.nc --out model
   physfuse fit --optical points.nc --labels field_lai.csv --out model
+  physfuse fit --optical points.nc --classes crops.csv --context weather.csv --out model
   physfuse retrieve --optical optical.nc --radar radar.nc --model model --out daily.nc"""
 
 _SIMULATE = """\
@@ -216,7 +218,12 @@ def _add_retrieve(parser: argparse.ArgumentParser) -> None:
         help="from physfuse calibrate; without it physics-calibrated calibrates on this run's "
         "pixels first",
     )
-    add("--classes", metavar="FILE", help="CSV site,class, where each has its own calibration")
+    add(
+        "--classes",
+        metavar="FILE",
+        help="CSV site,class, where each has its own calibration or a fitted model reads them",
+    )
+    add("--context", metavar="FILE", help="what a fitted model's prior reads, see physfuse fit")
     _add_physics(parser)
     add("--start", metavar="DATE", help="first day, YYYY-MM-DD (first observation)")
     add("--end", metavar="DATE", help="last day, YYYY-MM-DD (last observation)")
@@ -279,6 +286,13 @@ def _add_fit(parser: argparse.ArgumentParser) -> None:
     add("--calibration", metavar="FILE", help="from physfuse calibrate; made first without it")
     add("--not-calibrated", action="store_true", help="take the state table as it is")
     add("--labels", metavar="FILE", help="measurements to learn from, CSV")
+    add(
+        "--context",
+        metavar="FILE",
+        help="numbers that the prior mean is to read, such as weather: CSV with time, site or both "
+        "and a column for each, or NetCDF or Zarr on the cubes' grid; never what is assimilated",
+    )
+    add("--classes", metavar="FILE", help="CSV site,class, such as crops, for the prior mean")
     add(
         "--null-test",
         action="store_true",
@@ -344,6 +358,8 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
         "no-residual: each hybrid once more without its residual",
     )
     add("--out", required=True, metavar="DIR", help="folder to write")
+    add("--context", metavar="FILE", help="what the prior of hybrid-fitted reads, as for fit")
+    add("--classes", metavar="FILE", help="CSV site,class, for the prior of hybrid-fitted")
     add("--sites", type=int, default=200, metavar="N", help="points that are drawn, at most (200)")
     add(
         "--per-gap",
@@ -424,6 +440,7 @@ def _retrieve(arguments: argparse.Namespace) -> None:
         model=arguments.model,
         calibration=arguments.calibration,
         classes=arguments.classes,
+        context=arguments.context,
         out=arguments.out,
         start=arguments.start,
         end=arguments.end,
@@ -480,6 +497,8 @@ def _fit(arguments: argparse.Namespace) -> None:
         calibration=arguments.calibration,
         calibrated=not arguments.not_calibrated,
         labels=arguments.labels,
+        context=arguments.context,
+        classes=arguments.classes,
         sample=SAMPLE if arguments.sample is None else arguments.sample,
         steps=STEPS if arguments.steps is None else arguments.steps,
         null_test=arguments.null_test,
@@ -541,6 +560,8 @@ def _evaluate(arguments: argparse.Namespace) -> None:
         place=arguments.place,
         season=arguments.season,
         bare_soil=arguments.bare_soil,
+        context=arguments.context,
+        classes=arguments.classes,
         seed=arguments.seed,
         overwrite=arguments.overwrite,
         quiet=arguments.quiet,

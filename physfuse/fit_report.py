@@ -11,6 +11,7 @@ import torch
 
 from physfuse.calibrating import calibrate_problem, sample_problem, sampled
 from physfuse.calibration import Calibration, sensors_of
+from physfuse.context import Context
 from physfuse.cube import OpticalCube, RadarCube
 from physfuse.identifiability import (
     Contribution,
@@ -104,6 +105,7 @@ def null_test_on(
     *,
     calibrated: bool,
     bands: Sequence[str],
+    context: Context | None,
     sample: int,
     steps: int,
     seed: int,
@@ -123,6 +125,8 @@ def null_test_on(
         Whether to calibrate first, as the fit did.
     bands : sequence of str
         That the hybrid knows.
+    context : Context or None
+        What its prior reads.
     sample, steps, seed, season, bare_soil, quiet
         Of the fit.
 
@@ -148,7 +152,9 @@ def null_test_on(
             quiet=quiet,
         )
         changes = calibration.changes
-    run = plan_run(optical, radar, season=season, bare_soil=bare_soil, changes=changes)
+    run = plan_run(
+        optical, radar, season=season, bare_soil=bare_soil, changes=changes, context=context
+    )
     pixels, own = sampled(run, sample, seed)
     streams = tuple(
         s._replace(observed=d.observed) for s, d in zip(own.streams, drawn.streams, strict=True)
@@ -165,6 +171,7 @@ def null_test_on(
         seed=seed,
         quiet=quiet,
         allowed=lambda one: not report_on(run, judged, one).moved,
+        context={} if context is None else context.scales(pixels),
     )
     hybrid = found.hybrid.eval().requires_grad_(False)
     full, parts = solved_with(run, judged, hybrid)

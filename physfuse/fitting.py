@@ -25,6 +25,8 @@ from physfuse._version import __version__
 from physfuse.branches import Branch
 from physfuse.calibrating import SAMPLE, calibrate_cubes, sampled
 from physfuse.calibration import Calibration, ClassCalibration, load_calibration, sensors_of
+from physfuse.classes import ClassSource, read_classes
+from physfuse.context import ContextSource, read_context
 from physfuse.cube import Source, check_common_grid, open_optical, open_radar
 from physfuse.fit_report import null_test_on, report_on
 from physfuse.identifiability import Identifiability
@@ -113,6 +115,8 @@ def fit(
     calibration: Calibration | ClassCalibration | str | Path | None = None,
     calibrated: bool = True,
     labels: str | Path | None = None,
+    context: ContextSource | None = None,
+    classes: ClassSource | None = None,
     sample: int = SAMPLE,
     steps: int = STEPS,
     null_test: bool = False,
@@ -143,6 +147,14 @@ def fit(
         (the pixel ``y12_x30`` of a map), ``time`` and daily state variables, each with the standard
         deviation of its error (``lai,lai_sd``; of LAI 20 % where there is none). At least 4
         pixels; a quarter of them is held out.
+    context : path or Dataset, optional
+        What the prior mean is to read of each pixel besides the day of the year, such as weather:
+        numbers on some of ``time`` and the dimensions of the cubes, or a CSV with columns ``time``,
+        ``site`` or both and one for each number; never anything that is assimilated. The model
+        then asks for the same features whenever it is used.
+    classes : path, mapping or DataArray, optional
+        Class of each pixel, such as its crop, for the prior mean: CSV ``site,class`` and what else
+        :func:`physfuse.classes.read_classes` takes.
     sample : int
         Pixels taken at random, at least 4.
     steps : int
@@ -183,7 +195,9 @@ def fit(
     if not optical_cubes:
         raise CubeError("a fit withholds optical dates and there is no optical cube: give optical=")
     check_common_grid([*optical_cubes, *radar_cubes])
-    sites = optical_cubes[0].grid.site_names
+    grid = optical_cubes[0].grid
+    sites = grid.site_names
+    known = read_context(context, None if classes is None else read_classes(classes, grid), grid)
     measured = []
     if labels is not None:
         measured = read_labels(labels, sites)
@@ -211,14 +225,18 @@ def fit(
         bare_soil=bare_soil,
         more_days=np.concatenate([one.day for one in measured]) if measured else None,
         changes=NO_CHANGES if calibration is None else calibration.changes,
+        context=known,
     )
+    if known is not None:
+        known.check_days(run.knot_days)
     pixels, problem = sampled(run, sample, seed)
     if problem.n_pixels < LEAST_PIXELS:
         raise CubeError(
             f"only {problem.n_pixels} pixels have data; a fit needs at least {LEAST_PIXELS}"
         )
     bands = list(dict.fromkeys(_bands(problem)))
-    architecture: dict[str, Any] = {"seed": seed, "bands": bands}
+    read = {} if known is None else known.scales(pixels)
+    architecture: dict[str, Any] = {"seed": seed, "bands": bands, "context": read}
     knot_day = torch.from_numpy(run.knot_days).to(torch.float64)
     untrained(**architecture).dressed(problem, knot_day, south=run.south)  # or it says why not
     folder.mkdir(exist_ok=True)
@@ -239,6 +257,7 @@ def fit(
         seed=seed,
         quiet=quiet,
         allowed=lambda one: not report_on(run, judged, one).moved,
+        context=read,
     )
     text = None if calibration is None else json.loads(calibration.to_json())
     card = hybrid_card(
@@ -282,6 +301,7 @@ def fit(
             checkpoints[1],
             calibrated=calibration is not None,
             bands=bands,
+            context=known,
             sample=sample,
             steps=steps,
             seed=seed,
@@ -343,6 +363,7 @@ def _stamp(
     digest = hashlib.sha256(repr((__version__, seed)).encode())
     digest.update(b"" if calibration is None else calibration.to_json().encode())
     tensors = [t for s in problem.streams for t in (s.observed, s.valid, s.clear, s.knot)]
+    tensors += [] if problem.context is None else [problem.context.day, problem.context.value]
     tensors += [] if field is None else [field.labels.value, field.labels.sd, field.labels.knot]
     for tensor in tensors:
         digest.update(torch.nan_to_num(tensor.double()).numpy().tobytes())

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import NamedTuple
@@ -10,7 +11,7 @@ from typing import NamedTuple
 import torch
 
 from physfuse.lessons import FieldLesson, Gain, Lesson, Trainee, judgement
-from physfuse.models.hybrid import Hybrid, untrained
+from physfuse.models.hybrid import NO_CONTEXT, Hybrid, untrained
 from physfuse.training import Progress, Schedule, train
 
 STEPS = 60
@@ -57,6 +58,7 @@ def learn(
     seed: int,
     quiet: bool,
     allowed: Callable[[Hybrid], bool] = lambda _: True,
+    context: Mapping[str, Sequence[float]] = NO_CONTEXT,
 ) -> Learned:
     """Train a hybrid and keep the parts that held-out pixels gain most by.
 
@@ -74,6 +76,8 @@ def learn(
     allowed : callable
         Whether a hybrid's residual leaves the states where they are. One that does not is halved
         up to three times, then left out.
+    context : mapping of str to (float, float)
+        What the prior reads, as for :class:`physfuse.models.hybrid.Hybrid`.
 
     Returns
     -------
@@ -84,7 +88,8 @@ def learn(
     TrainingError
         A loss that is not finite; the last good checkpoint stays.
     """
-    hybrid = untrained(seed=seed, bands=bands)
+    plain = functools.partial(untrained, seed=seed, bands=bands, context=context)
+    hybrid = plain()
     before = judgement(lesson, field, hybrid)
     module = Trainee(hybrid)
     progress = train(
@@ -105,10 +110,7 @@ def learn(
         gains = tuple(Gain.of(b - n) for b, n in zip(before, now, strict=True))
         return Learned(candidate, gains, parts, progress)
 
-    tried = [
-        judged(_only(hybrid, untrained(seed=seed, bands=bands), parts), parts)
-        for parts in _subsets()
-    ]
+    tried = [judged(_only(hybrid, plain(), parts), parts) for parts in _subsets()]
     sure = [one for one in tried if _confirmed(one)]
     pool = [one for one in sure if RESIDUAL not in one.kept]
     pool += sorted((one for one in sure if RESIDUAL in one.kept), key=_total)[-1:]
@@ -122,8 +124,7 @@ def learn(
             halvings += 1
             smaller = judged(best.hybrid.with_residual_times(0.5), best.kept)
             pool += [smaller] if _confirmed(smaller) else []
-    plain = untrained(seed=seed, bands=bands)
-    return Learned(plain, max(tried, key=_total).gains, (), progress)
+    return Learned(plain(), max(tried, key=_total).gains, (), progress)
 
 
 def _total(one: Learned) -> float:

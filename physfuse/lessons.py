@@ -285,7 +285,8 @@ class Lesson:
     def _ridge(self, hybrid: Hybrid) -> Tensor:
         """What holds shift and noise back where the data do not ask for them."""
         layout = self.problem.layout
-        shift = hybrid.shift(layout, self.knot_day, south=self.run.south)
+        context = self.problem.context
+        shift = hybrid.shift(layout, self.knot_day, south=self.run.south, context=context)
         ridge = SHIFT_RIDGE * (shift / layout.prior_sd_x()).square().sum(-1).mean()
         for stream in self.problem.streams:
             one = stream.take(self.pupils[:1])

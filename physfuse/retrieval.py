@@ -16,6 +16,7 @@ from physfuse.branches import Branch, open_branch
 from physfuse.calibrating import SAMPLE, calibrate_classes, calibrate_cubes
 from physfuse.calibration import Calibration, ClassCalibration, load_calibration, sensors_of
 from physfuse.classes import Classes, ClassSource, read_classes
+from physfuse.context import ContextSource, read_context
 from physfuse.cube import (
     OpticalCube,
     OpticalGeometry,
@@ -51,6 +52,7 @@ def retrieve(
     model: str | Path | Branch = "physics",
     calibration: Calibration | ClassCalibration | str | Path | None = None,
     classes: ClassSource | None = None,
+    context: ContextSource | None = None,
     out: str | Path | None = None,
     start: str | None = None,
     end: str | None = None,
@@ -84,8 +86,12 @@ def retrieve(
         former calibrates the run on its own pixels first, the latter takes the table. The output's
         attributes hold it.
     classes : path, mapping or DataArray, optional
-        Class of each pixel, such as its crop, where each has its own calibration: CSV
-        ``site,class`` and what else :func:`physfuse.classes.read_classes` takes.
+        Class of each pixel, such as its crop, where each has its own calibration or a fitted
+        model's prior reads it: CSV ``site,class`` and what else
+        :func:`physfuse.classes.read_classes` takes.
+    context : path or Dataset, optional
+        Numbers that a fitted model's prior reads, such as weather: those it was fitted with; see
+        :func:`physfuse.fit`.
     out : path, optional
         NetCDF file to write; without it the result is built in memory.
     start, end : str, optional
@@ -138,19 +144,27 @@ def retrieve(
             f"model {branch.name!r} takes no calibration, or brings its own; those that do are "
             "'physics-calibrated' and 'hybrid'"
         )
-    if classes is not None and not (branch.calibrates or calibration is not None):
+    if classes is not None and not (
+        branch.calibrates or calibration is not None or branch.reads_classes
+    ):
         raise DomainError(
-            f"model {branch.name!r} has no calibration of each class, and classes say which one a "
-            "pixel has: leave them out, or take --model physics-calibrated (model=)"
+            f"model {branch.name!r} has no calibration of each class and no prior of each: leave "
+            "the classes out, or take --model physics-calibrated (model=)"
+        )
+    if context is not None and not branch.context:
+        raise DomainError(
+            f"the prior of model {branch.name!r} reads no context: leave it out, or fit a model "
+            "that does, physfuse fit --context (context=)"
         )
     names = chosen_variables(variables, table)
     if isinstance(calibration, str | Path):
         calibration = load_calibration(calibration, table=table)
-    if calibration is not None and (classes is None) == isinstance(calibration, ClassCalibration):
+    by_class = classes is not None and not branch.reads_classes
+    if calibration is not None and by_class != isinstance(calibration, ClassCalibration):
         raise DomainError(
             "the calibration is one of each class: say which class a pixel has, with --classes "
             "(classes=)"
-            if classes is None
+            if not by_class
             else "there are classes and the calibration is one for all pixels: leave one of the "
             "two out, or calibrate with --classes (physfuse.calibrate_by_class)"
         )
@@ -165,7 +179,10 @@ def retrieve(
     target = None if predict is None else open_target(predict, place)
     if calibration is None:
         calibration = branch.own_calibration(table)
-    known = None if classes is None else read_classes(classes, cubes[0].grid)
+    grid = cubes[0].grid
+    named = None if classes is None else read_classes(classes, grid)
+    told = read_context(context, named, grid, branch.context) if branch.context else None
+    known = named if by_class else None
     if branch.calibrates and calibration is None:
         options: dict[str, Any] = {
             "sample": SAMPLE,
@@ -195,10 +212,13 @@ def retrieve(
             changes=NO_CHANGES if part is None else part.changes,
             hybrid=branch.hybrid,
             infer=branch.infer,
+            context=told,
         )
         for part in _by_class(calibration, known)
     ]
     run = runs[0]
+    if told is not None:
+        told.check_days(run.knot_days)
     attributes = _attributes(run, cubes, branch, seed)
     if calibration is not None:
         attributes["calibration"] = calibration.to_json()
@@ -276,7 +296,7 @@ def _tasks(
         parts = []
         for k in np.unique(of_pixel).tolist():
             at = np.flatnonzero(of_pixel == k)
-            problem = problem_of(runs[k], *read, count)
+            problem = problem_of(runs[k], *read, np.arange(pixels.start, pixels.stop))
             if len(at) == count:
                 parts.append(_Part(k, at, problem, geometry))
                 continue

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from physfuse.context import Context
 from physfuse.cube import Grid, OpticalBatch, OpticalCube, RadarBatch, RadarCube
 from physfuse.inference.dynamics import transitions
 from physfuse.inference.gauss_newton import (
@@ -36,7 +37,7 @@ from physfuse.inference.posterior import (
     sensor_shares,
 )
 from physfuse.inference.scalars import NO_CHANGES, Changes
-from physfuse.inference.state import STATE_TABLE, StateLayout, Variable
+from physfuse.inference.state import STATE_TABLE, Variable
 from physfuse.models.hybrid import Hybrid
 from physfuse.radiative.errors import CubeError, DomainError
 from physfuse.streams import Plan, optical_streams, radar_streams, run_layout
@@ -66,6 +67,8 @@ class Run:
         What is learned beside the operators.
     infer : callable, optional
         Takes the place of the solve: a learned arm.
+    context : Context, optional
+        What the hybrid's prior reads of each pixel besides the day of the year.
     """
 
     optical: tuple[OpticalCube, ...]
@@ -76,6 +79,7 @@ class Run:
     options: Options
     hybrid: Hybrid | None = None
     infer: Callable[[Run, Problem], Solved] | None = None
+    context: Context | None = None
 
     @property
     def grid(self) -> Grid:
@@ -87,16 +91,15 @@ class Run:
         """Whether the place is known to lie south of the equator."""
         return self.grid.place is not None and self.grid.place[0] < 0
 
-    @property
-    def shift(self) -> ShiftModel | None:
-        """What moves the prior mean, by day."""
+    def shift_of(self, problem: Problem) -> ShiftModel | None:
+        """What moves the prior mean of a batch's pixels, by day."""
         if self.hybrid is None:
             return None
-        return functools.partial(_shift, self.hybrid, self.plan.layout, self.south)
+        return functools.partial(_shift, self.hybrid, problem, self.south)
 
 
-def _shift(hybrid: Hybrid, layout: StateLayout, south: bool, day: Tensor) -> Tensor:
-    return hybrid.shift(layout, day, south=south)
+def _shift(hybrid: Hybrid, problem: Problem, south: bool, day: Tensor) -> Tensor:
+    return hybrid.shift(problem.layout, day, south=south, context=problem.context)
 
 
 @dataclass(frozen=True)
@@ -158,6 +161,7 @@ def plan_run(
     changes: Changes = NO_CHANGES,
     hybrid: Hybrid | None = None,
     infer: Callable[[Run, Problem], Solved] | None = None,
+    context: Context | None = None,
 ) -> Run:
     """Calendar and state of a run.
 
@@ -185,6 +189,8 @@ def plan_run(
         What is learned beside the operators.
     infer : callable, optional
         A learned arm, in place of the solve.
+    context : Context, optional
+        What the hybrid's prior reads of each pixel.
 
     Returns
     -------
@@ -231,6 +237,7 @@ def plan_run(
         options or Options(),
         hybrid,
         infer,
+        context,
     )
 
 
@@ -260,7 +267,8 @@ def _month_day(season: str) -> tuple[int, int]:
 
 def build_problem(run: Run, pixels: slice) -> Problem:
     """Problem of a batch of pixels: their observations, assigned to the knots."""
-    return problem_of(run, *read_batch(run, pixels), pixels.stop - pixels.start)
+    at = np.arange(pixels.start, pixels.stop)
+    return problem_of(run, *read_batch(run, pixels), at)
 
 
 def read_batch(run: Run, pixels: slice) -> tuple[list[OpticalBatch], list[RadarBatch]]:
@@ -270,9 +278,9 @@ def read_batch(run: Run, pixels: slice) -> tuple[list[OpticalBatch], list[RadarB
 
 
 def problem_of(
-    run: Run, optical: Sequence[OpticalBatch], radar: Sequence[RadarBatch], n_pixels: int
+    run: Run, optical: Sequence[OpticalBatch], radar: Sequence[RadarBatch], pixels: np.ndarray
 ) -> Problem:
-    """Problem of what was read of every cube of a run."""
+    """Problem of what was read of some pixels (their places in the grid) of every cube of a run."""
     streams: list[Stream] = []
     for cube, batch in zip(run.optical, optical, strict=True):
         streams.extend(optical_streams(cube, batch, run.plan, run.knot_days))
@@ -280,7 +288,14 @@ def problem_of(
         streams.extend(radar_streams(heard, part, run.plan, run.knot_days))
     knot_day = torch.from_numpy(run.knot_days).to(torch.float64)
     steps = transitions(run.plan.layout, knot_day.diff())
-    problem = Problem(run.plan.layout, steps, tuple(streams), len(run.knot_days), n_pixels)
+    problem = Problem(
+        run.plan.layout,
+        steps,
+        tuple(streams),
+        len(run.knot_days),
+        len(pixels),
+        context=None if run.context is None else run.context.at(pixels),
+    )
     if run.hybrid is None:
         return problem
     with torch.no_grad():
@@ -327,7 +342,7 @@ def solve(run: Run, problem: Problem) -> Solved:
             run.plan.season_start,
             STEP_LIMIT,
             run.plan.table,
-            shift=run.shift,
+            shift=run.shift_of(problem),
         )
     return Solved(problem, full, solution)
 

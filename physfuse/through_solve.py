@@ -63,7 +63,7 @@ def solved_with_graph(
     dressed = hybrid.dressed(problem, knot_day, south=south)
     x, c = start
     with torch.no_grad():
-        moved = 0.0 if dressed.shift is None else dressed.shift[:, None]
+        moved = 0.0 if dressed.shift is None else dressed.shift
         state = iterate(dressed, x - moved, c, SOLVE).state
     if torch.is_grad_enabled():
         found = attach(dressed, state, tolerance=ADJOINT_TOLERANCE, directions=ADJOINT_DIRECTIONS)

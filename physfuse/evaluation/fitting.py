@@ -281,6 +281,8 @@ def hybrid(job: FitJob) -> Fitted:
     -------
     Fitted
     """
+    read = {"context": job.seen.context, "classes": job.seen.classes}
+    told: dict[str, Any] = {name: value for name, value in read.items() if value is not None}
     with TemporaryDirectory() as folder:
         found = fit(
             job.seen.optical,
@@ -290,6 +292,7 @@ def hybrid(job: FitJob) -> Fitted:
             seed=job.seed,
             place=job.seen.place,
             quiet=True,
+            **told,
             **job.options,
         )
     record = {
@@ -299,7 +302,7 @@ def hybrid(job: FitJob) -> Fitted:
         "steps": found.progress.step,
         "warnings": found.report.warnings,
     }
-    return Fitted(job.sites, {"model": found.branch()}, record)
+    return Fitted(job.sites, {"model": found.branch(), **told}, record)
 
 
 def model_options(arm: Arm) -> dict[str, Any]:

@@ -9,6 +9,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from physfuse.classes import ClassSource, read_classes
+from physfuse.context import ContextSource, read_context
 from physfuse.cube import (
     OpticalCube,
     RadarCube,
@@ -45,6 +47,8 @@ class Points(NamedTuple):
         Unit of the bootstrap that each site belongs to.
     place : tuple of float or None
         Latitude and longitude, to be passed on to a retrieval. [degree]
+    context, classes : Dataset, DataArray or None
+        What the prior of a fitted model reads of these points, and perhaps of more.
     """
 
     optical: xr.Dataset
@@ -53,6 +57,8 @@ class Points(NamedTuple):
     orbit: tuple[str, ...] | None
     block: dict[str, str]
     place: tuple[float, float] | None
+    context: xr.Dataset | None = None
+    classes: xr.DataArray | None = None
 
     @property
     def sites(self) -> list[str]:
@@ -108,6 +114,8 @@ def open_points(
     n_sites: int | None = None,
     named: Sequence[str] = (),
     seed: int = 0,
+    context: ContextSource | None = None,
+    classes: ClassSource | None = None,
 ) -> Points:
     """Open and check the cubes, and take points of them.
 
@@ -124,6 +132,8 @@ def open_points(
         column counted from 0.
     seed : int
         Of the draw.
+    context, classes : optional
+        As for :func:`physfuse.fit`.
 
     Returns
     -------
@@ -163,6 +173,8 @@ def open_points(
         pixels = np.unique(np.concatenate([drawn, [known[name] for name in named]]).astype(int))
     chosen = [names[k] for k in pixels]
     bands = optical_cubes[0].bands
+    told = read_context(context, None, grid)
+    kinds = None if classes is None else read_classes(classes, grid)
     return Points(
         _joined(optical_cubes, pixels, chosen, bands),
         _joined(radar_cubes, pixels, chosen, radar_cubes[0].polarizations) if radar_cubes else None,
@@ -170,6 +182,12 @@ def open_points(
         _orbits(radar_cubes),
         _blocks(grid.dims, grid.row_width, pixels, chosen),
         grid.place or place,
+        None if told is None else told.dataset(pixels, chosen),
+        None
+        if kinds is None
+        else xr.DataArray(
+            np.asarray(kinds.names)[kinds.of_pixel[pixels]], {"site": chosen}, "site"
+        ),
     )
 
 

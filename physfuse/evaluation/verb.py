@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from physfuse.baselines import BASELINES
+from physfuse.classes import ClassSource
+from physfuse.context import ContextSource
 from physfuse.csv_lists import sites_named
 from physfuse.cube import Source
 from physfuse.measurements import Measurements, read_measurements
@@ -104,6 +106,8 @@ def evaluate(
     place: tuple[float, float] | None = None,
     season: str = "11-01",
     bare_soil: str = "baghdadi_2016",
+    context: ContextSource | None = None,
+    classes: ClassSource | None = None,
     seed: int = 0,
     overwrite: bool = False,
     quiet: bool = False,
@@ -150,6 +154,8 @@ def evaluate(
         Latitude and longitude, for the sun. [degree]
     season, bare_soil : str
         As for :func:`retrieve`.
+    context, classes : optional
+        What the prior of "hybrid-fitted" reads, as for :func:`physfuse.fit`.
     seed : int
         Of points, targets, shuffles, draws and bootstrap.
     overwrite : bool
@@ -208,6 +214,8 @@ def evaluate(
         n_sites=sites,
         named=named,
         seed=seed,
+        context=context,
+        classes=classes,
     )
     arms = model_arms(models, controls, points)
     targets: list[Target] = []
@@ -246,6 +254,8 @@ def evaluate(
             "folds": folds,
             "season": season,
             "bare_soil": bare_soil,
+            "context": [] if points.context is None else [str(n) for n in points.context.data_vars],
+            "classes": [] if points.classes is None else np.unique(points.classes.values).tolist(),
         },
         "seed": seed,
         "targets": len(targets),

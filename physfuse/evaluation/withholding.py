@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import xarray as xr
@@ -35,6 +35,9 @@ SAME_TIME = np.timedelta64(2, "m")
 
 LEAST_DATES = 3
 """Clear dates that a series must keep when a target's are hidden."""
+
+TOLD = ("context", "classes")
+"""Options of a retrieval that are of sites."""
 
 _AROUND = 0.6  # days kept free beside a drawn gap, so that no date is on its edge
 
@@ -218,7 +221,10 @@ def pack_radar(
     return out
 
 
-def _per_target(cube: xr.Dataset, targets: Sequence[Target]) -> xr.Dataset:
+Sites = TypeVar("Sites", xr.Dataset, xr.DataArray)
+
+
+def _per_target(cube: Sites, targets: Sequence[Target]) -> Sites:
     """Cube with the site of each target, named by the target."""
     sites = cube["site"].values.astype(str).tolist()
     out = cube.isel(site=[sites.index(t.site) for t in targets]).copy(deep=True)
@@ -318,7 +324,12 @@ def predict_targets(
                     shuffled_order(orbit, np.random.default_rng([shuffle_seed, i])) for i in part
                 ]
             heard = pack_radar(points.radar, chosen, orders)
-        jobs.append(Job(packed, heard, wanted, {"place": points.place, **options}))
+        told = {
+            name: _per_target(options[name], chosen)
+            for name in TOLD
+            if name in options and "site" in options[name].dims
+        }
+        jobs.append(Job(packed, heard, wanted, {"place": points.place, **options, **told}))
     out = np.full((3, len(targets), len(points.bands)), np.nan)
     for part, answer in zip(parts, mapper(_run, jobs), strict=True):
         chosen = [targets[i] for i in part]

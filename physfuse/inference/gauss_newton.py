@@ -30,6 +30,7 @@ from .likelihood import (
     local_state,
     residual,
 )
+from .pixel_context import PixelContext
 from .smoother import Factorisation, Knot, eliminate
 from .state import StateLayout
 
@@ -79,8 +80,10 @@ class Problem:
     streams : tuple of Stream
         All acquisitions, each assigned to a knot.
     n_knots, n_pixels : int
-    shift : Tensor, shape (K, m), optional
+    shift : Tensor, shape (K, P, m) or (K, 1, m), optional
         Moves the prior mean of x at every knot: deviations are from the layout's mean and it.
+    context : PixelContext, optional
+        What else is known of the pixels; no part of the problem itself.
     """
 
     layout: StateLayout
@@ -88,7 +91,8 @@ class Problem:
     streams: tuple[Stream, ...]
     n_knots: int
     n_pixels: int
-    shift: Float[Tensor, "knots m"] | None = None
+    shift: Float[Tensor, "knots _ m"] | None = None
+    context: PixelContext | None = None
 
     @cached_property
     def orders(self) -> tuple[KnotOrder, ...]:
@@ -99,12 +103,18 @@ class Problem:
     def take(self, pixels: Int[Tensor, " kept"]) -> Problem:
         """Problem of some of the pixels."""
         streams = tuple(s.take(pixels) for s in self.streams)
-        return dataclasses.replace(self, streams=streams, n_pixels=len(pixels))
+        shift = self.shift
+        if shift is not None and shift.shape[1] > 1:
+            shift = shift[:, pixels]
+        context = None if self.context is None else self.context.take(pixels)
+        return dataclasses.replace(
+            self, streams=streams, n_pixels=len(pixels), shift=shift, context=context
+        )
 
-    def prior_mean_x(self) -> Float[Tensor, "knots 1 m"]:
-        """Prior mean of x at every knot, the same for all pixels."""
-        mean = self.layout.prior_mean_x().expand(self.n_knots, -1)
-        return (mean if self.shift is None else mean + self.shift)[:, None]
+    def prior_mean_x(self) -> Float[Tensor, "knots _ m"]:
+        """Prior mean of x at every knot, of every pixel or, (K, 1, m), the same for all."""
+        mean = self.layout.prior_mean_x().expand(self.n_knots, 1, -1)
+        return mean if self.shift is None else mean + self.shift
 
 
 @dataclass(frozen=True)
@@ -185,7 +195,8 @@ def local_inputs(problem: Problem, stream: Stream, local: Tensor) -> Tensor:
     fixed = everything[len(mean) :].expand(*local.shape[:-1], -1)
     at = local + mean
     if problem.shift is not None:
-        moved = problem.shift.to(local)[stream.knot]
+        pixel = torch.arange(problem.n_pixels)[:, None] if problem.shift.shape[1] > 1 else 0
+        moved = problem.shift.to(local)[stream.knot, pixel]
         at = at + torch.nn.functional.pad(moved, (0, at.shape[-1] - moved.shape[-1]))
     return torch.gather(torch.cat([at, fixed], -1), -1, stream.columns)
 

@@ -99,6 +99,6 @@ def _from_lai(problem: Problem, lai: Tensor) -> tuple[Tensor, Tensor]:
     half = lai / 2
     u = half + torch.log(-torch.expm1(-half)) - variable.prior_mean
     if problem.shift is not None:
-        u = u - problem.shift[:, None, at]
+        u = u - problem.shift[..., at]
     unit = torch.nn.functional.one_hot(torch.tensor(at), layout.n_varying).to(u)
     return x + u[..., None] * unit, c

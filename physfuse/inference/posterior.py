@@ -121,7 +121,7 @@ class Posterior:
         Whether it is the Gaussian at an optimum, narrower than the posterior, which the factors of
         :mod:`physfuse.inference.spread` correct. Where not, nothing is ever widened.
     shift : callable, optional
-        Days (D,) -> what moves the prior mean of x on them, (D, m).
+        Days (D,) -> what moves the prior mean of x on them, (D, P, m) or (D, 1, m).
     """
 
     layout: StateLayout
@@ -321,9 +321,9 @@ class Posterior:
         return span, k, mean[..., 0] + self._prior_mean(day)[..., used]
 
     def _prior_mean(self, day: Tensor) -> Tensor:
-        """Prior mean of x on some days, (D, 1, m)."""
-        mean = self.layout.prior_mean_x().to(self.x_mean).expand(len(day), -1)
-        return (mean if self.shift is None else mean + self.shift(day))[:, None]
+        """Prior mean of x on some days, (D, P, m) or the same for all pixels, (D, 1, m)."""
+        mean = self.layout.prior_mean_x().to(self.x_mean).expand(len(day), 1, -1)
+        return mean if self.shift is None else mean + self.shift(day)
 
     def mean(
         self, names: Sequence[str], day: Float[Tensor, " days"]

@@ -11,7 +11,8 @@ import copy
 import dataclasses
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import torch
 from jaxtyping import Float
@@ -20,6 +21,7 @@ from torch import Tensor, nn
 from physfuse.inference.gauss_newton import Problem
 from physfuse.inference.likelihood import GainModel, ResidualModel, Stream
 from physfuse.inference.operators import OpticalOperator, RadarOperator
+from physfuse.inference.pixel_context import PixelContext
 from physfuse.inference.state import STATE_TABLE, StateLayout, Variable, Varying
 from physfuse.radiative.errors import DomainError, unknown_name
 from physfuse.radiative.spectral import LAND_BANDS
@@ -37,6 +39,7 @@ from .residual import ResidualNet
 
 POLARIZATIONS = ("VV", "VH")
 HARMONICS = 2
+NO_CONTEXT: Mapping[str, Sequence[float]] = MappingProxyType({})
 LASTING_SHARE, LASTING_DAYS = 0.8, 40.0
 """First share and time scale of the part of the noise that lasts; see :mod:`physfuse.carried`."""
 
@@ -58,16 +61,20 @@ class Hybrid(nn.Module):
         Bound of the residual, in spreads of the persistent misfit.
     largest_shift : float
         Bound of the shift of the prior mean, in prior standard deviations.
+    context : mapping of str to (float, float)
+        Further features that the prior reads, with their mean and spread.
 
     Notes
     -----
-    The context of the prior is the day of the year, shifted by half a year south of the equator; it
-    reads nothing that is assimilated. Residual and noise are told the directions, not which of the
-    satellites of Sentinel-2 looks: what the physics misses belongs to the canopy, and a model fitted
+    The prior reads the day of the year, shifted by half a year south of the equator, and the
+    context; nothing that is assimilated. Residual and noise are told the directions, not which
+    satellite looks: what the physics misses belongs to the canopy, and a model that was fitted
     before a satellite flew serves after.
     """
 
     lasting: Tensor
+    context_mean: Tensor
+    context_sd: Tensor
     state_mean: Tensor
     state_sd: Tensor
 
@@ -80,8 +87,13 @@ class Hybrid(nn.Module):
         hidden: int = 24,
         kappa: float = 2.0,
         largest_shift: float = 1.5,
+        context: Mapping[str, Sequence[float]] = NO_CONTEXT,
     ) -> None:
         super().__init__()
+        self.context = tuple(context)
+        scale = torch.tensor([*context.values()]).view(-1, 2)
+        self.register_buffer("context_mean", scale[:, 0], persistent=False)
+        self.register_buffer("context_sd", scale[:, 1], persistent=False)
         rows = {row.name: row for row in table}
         self.bands, self.table = tuple(bands), tuple(table)
         self.varying = tuple(row.name for row in table if isinstance(row.dynamics, Varying))
@@ -91,7 +103,7 @@ class Hybrid(nn.Module):
         self.register_buffer("state_sd", torch.tensor([r.prior_sd for r in whiten]))
         widths = (hidden, hidden)
         self.prior = PriorNet(
-            2 * HARMONICS,
+            2 * HARMONICS + len(self.context),
             [rows[name].prior_sd for name in self.varying],
             generator,
             hidden=(hidden,),
@@ -106,8 +118,13 @@ class Hybrid(nn.Module):
         self.lasting = nn.Parameter(torch.tensor(start).expand(len(bands), 2).clone())
 
     def shift(
-        self, layout: StateLayout, day: Float[Tensor, " days"], *, south: bool = False
-    ) -> Float[Tensor, "days m"]:
+        self,
+        layout: StateLayout,
+        day: Float[Tensor, " days"],
+        *,
+        south: bool = False,
+        context: PixelContext | None = None,
+    ) -> Float[Tensor, "days pixels m"]:
         """What is added to the prior mean of x.
 
         Parameters
@@ -117,19 +134,35 @@ class Hybrid(nn.Module):
             Since 1970-01-01. [day]
         south : bool
             Whether the place is south of the equator.
+        context : PixelContext, optional
+            The features of :attr:`context`; required where there are any.
 
         Returns
         -------
-        Tensor, shape (D, m), float64
+        Tensor, shape (D, P, m) or, without context, (D, 1, m), float64
             Zero for rates and for what the net does not know.
+
+        Raises
+        ------
+        DomainError
+            It reads context and none is given.
         """
-        context = season_harmonics(day + (YEAR / 2 if south else 0.0), HARMONICS)
-        moved = self.prior(context.to(self.prior.prior_sd.dtype)).shift.to(torch.float64)
+        season = season_harmonics(day + (YEAR / 2 if south else 0.0), HARMONICS)[:, None]
+        season = season.to(self.prior.prior_sd.dtype)
+        if self.context:
+            if context is None:
+                raise DomainError(
+                    f"the prior of this model reads {', '.join(self.context)} of each pixel: give "
+                    "them, with --context or --classes (context=, classes= in Python)"
+                )
+            known = (context.at(day).to(season) - self.context_mean) / self.context_sd
+            season = torch.cat([season.expand(*known.shape[:-1], -1), known], -1)
+        moved = self.prior(season).shift.to(torch.float64)
         places = [layout.component_of(name) for name in self.varying]
         there = torch.tensor([p is not None for p in places])
         place = torch.tensor([p for p in places if p is not None], dtype=torch.long)
         one_hot = torch.nn.functional.one_hot(place, layout.n_varying).to(moved)
-        out: Tensor = moved[:, there] @ one_hot
+        out: Tensor = moved[..., there] @ one_hot
         return out
 
     def stretch(self, operator: object, clear: Float[Tensor, "*batch"], geometry: Tensor) -> Tensor:
@@ -240,7 +273,7 @@ class Hybrid(nn.Module):
             A platform or channel that it does not know.
         """
         streams = tuple(self._dressed(stream) for stream in problem.streams)
-        shift = self.shift(problem.layout, knot_day, south=south)
+        shift = self.shift(problem.layout, knot_day, south=south, context=problem.context)
         return dataclasses.replace(problem, streams=streams, shift=shift)
 
     def _dressed(self, stream: Stream) -> Stream:
@@ -300,6 +333,7 @@ def untrained(
     hidden: int = 24,
     kappa: float = 2.0,
     largest_shift: float = 1.5,
+    context: Mapping[str, Sequence[float]] = NO_CONTEXT,
 ) -> Hybrid:
     """Hybrid that is physics: what a card keeps as its architecture.
 
@@ -307,7 +341,7 @@ def untrained(
     ----------
     seed : int
         Of the first weights.
-    bands, hidden, kappa, largest_shift
+    bands, hidden, kappa, largest_shift, context
         As for :class:`Hybrid`.
 
     Returns
@@ -315,4 +349,11 @@ def untrained(
     Hybrid
     """
     generator = torch.Generator().manual_seed(seed)
-    return Hybrid(generator, bands=bands, hidden=hidden, kappa=kappa, largest_shift=largest_shift)
+    return Hybrid(
+        generator,
+        bands=bands,
+        hidden=hidden,
+        kappa=kappa,
+        largest_shift=largest_shift,
+        context=context,
+    )

@@ -23,7 +23,7 @@ KIND = "hybrid"
 CARD, WEIGHTS = "card.json", "hybrid.safetensors"
 LIMITS = (
     "homogeneous canopies only: what the operators cannot know, the residual cannot repair",
-    "Sentinel-2A and 2B, Sentinel-1 at C band",
+    "Sentinel-2 and Sentinel-1 (C band)",
     "the learned prior follows the day of the year where it was fitted",
 )
 

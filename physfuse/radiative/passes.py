@@ -38,7 +38,8 @@ def _common(shapes: set[torch.Size]) -> torch.Size:
     if len(some) == 1 and all(len(shape) <= 1 for shape in shapes - some):
         (shape,) = some
         return shape
-    return torch.broadcast_shapes(*shapes)
+    found: torch.Size = torch.broadcast_shapes(*shapes)
+    return found
 
 
 def in_passes(

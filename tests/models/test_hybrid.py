@@ -12,12 +12,13 @@ from torch import Tensor, nn
 
 from physfuse.inference.gauss_newton import Options, Problem, evaluate, iterate
 from physfuse.inference.initial import first_guess
+from physfuse.inference.pixel_context import PixelContext
 from physfuse.inference.posterior import Posterior, posterior
 from physfuse.inference.sampling import draw_prior, observe
 from physfuse.models.hybrid import Hybrid, untrained
 from physfuse.models.hybrid_card import CARD, WEIGHTS, hybrid_card, load_hybrid, save_hybrid
 from physfuse.models.residual import EXPLAINED, degrees_of_freedom
-from physfuse.radiative.errors import CheckpointError, UnknownNameError
+from physfuse.radiative.errors import CheckpointError, DomainError, UnknownNameError
 from physfuse.streams import optical_gain
 
 from ..inference.builders import DOUBLE, make_problem
@@ -71,10 +72,10 @@ def solved(problem: Problem, hybrid: Hybrid | None = None) -> Posterior:
 
 class _Shift:
     def __init__(self, hybrid: Hybrid, problem: Problem) -> None:
-        self.hybrid, self.layout = hybrid, problem.layout
+        self.hybrid, self.problem = hybrid, problem
 
     def __call__(self, day: Tensor) -> Tensor:
-        return self.hybrid.shift(self.layout, day)
+        return self.hybrid.shift(self.problem.layout, day, context=self.problem.context)
 
 
 def test_at_its_start_it_is_physics_to_the_last_bit():
@@ -97,10 +98,90 @@ def test_without_observations_the_posterior_is_the_learned_prior_on_every_day():
     for i, name in enumerate(names):
         row = problem.layout.variable(name)
         at = problem.layout.component_of(name)
-        expected = (row.prior_mean + shift[:, at])[:, None].expand(-1, N_PIXELS)
+        expected = (row.prior_mean + shift[..., at]).expand(-1, N_PIXELS)
         torch.testing.assert_close(mean[..., i], expected, rtol=0, atol=1e-8)
         variance = torch.full((4, N_PIXELS), row.prior_sd**2, dtype=DOUBLE)
         torch.testing.assert_close(covariance[..., i, i], variance, rtol=1e-6, atol=0)
+
+
+FEATURES = {"rain": (2.0, 3.0), "class maize": (0.0, 1.0)}
+
+
+def reading(size: float = 0.5) -> Hybrid:
+    """A hybrid whose prior reads rain and a crop."""
+    hybrid = untrained(context=FEATURES)
+    generator = torch.Generator().manual_seed(2)
+    with torch.no_grad():
+        for parameter in hybrid.prior.parameters():
+            parameter.add_(size * torch.randn(parameter.shape, generator=generator))
+    return hybrid.requires_grad_(False)
+
+
+def with_context(problem: Problem) -> Problem:
+    """Rain of two days, of each pixel its own; the last pixel is maize."""
+    day = torch.tensor([0.0, 40.0], dtype=DOUBLE)
+    rain = torch.tensor([[0.0, 3.0, 9.0], [8.0, 3.0, 1.0]])
+    maize = torch.tensor([0.0, 0.0, 1.0]).expand(2, -1)
+    context = PixelContext(day, torch.stack([rain, maize], -1))
+    return dataclasses.replace(problem, context=context)
+
+
+def test_context_moves_the_prior_of_each_pixel_by_itself_on_every_day():
+    problem = with_context(simulated())
+    blind = tuple(s._replace(valid=torch.zeros_like(s.valid)) for s in problem.streams)
+    hybrid = reading()
+    found = solved(dataclasses.replace(problem, streams=blind), hybrid)
+    days = torch.tensor([0.0, 4.0, 21.0, 33.0], dtype=DOUBLE)
+    mean, _ = found.joint(["lai"], days)
+    row, at = problem.layout.variable("lai"), problem.layout.component_of("lai")
+    shift = hybrid.shift(problem.layout, days, context=problem.context)
+    assert shift.shape == (4, N_PIXELS, problem.layout.n_varying)
+    assert float((shift[:, 0] - shift[:, 2]).abs().max()) > 0.1
+    torch.testing.assert_close(mean[..., 0], row.prior_mean + shift[..., at], rtol=0, atol=1e-8)
+
+
+def test_a_pixel_with_context_does_not_depend_on_its_neighbours():
+    problem, hybrid = with_context(simulated()), reading()
+    whole = solved(problem, hybrid)
+    for k in range(N_PIXELS):
+        alone = solved(problem.take(torch.tensor([k])), hybrid)
+        torch.testing.assert_close(alone.x_mean, whole.x_mean[:, [k]], rtol=1e-6, atol=1e-8)
+        torch.testing.assert_close(alone.c_mean, whole.c_mean[[k]], rtol=1e-6, atol=1e-8)
+
+
+def test_context_that_is_the_same_for_all_is_a_shift_for_all():
+    problem, hybrid = simulated(), reading()
+    one = PixelContext(torch.zeros(1, dtype=DOUBLE), torch.tensor([[[5.0, 0.0]]]).expand(1, 3, 2))
+    dressed = hybrid.dressed(dataclasses.replace(problem, context=one), KNOT_DAY)
+    common = dataclasses.replace(dressed, shift=dressed.shift[:, :1])
+    start = first_guess(dressed, KNOT_DAY)
+    a, b = (iterate(p, *start, TIGHT).state for p in (dressed, common))
+    torch.testing.assert_close(a.x, b.x, rtol=1e-9, atol=1e-10)
+
+
+def test_a_prior_that_reads_context_asks_for_it():
+    with pytest.raises(DomainError, match=r"reads rain, class maize.*--context"):
+        reading().dressed(simulated(), KNOT_DAY)
+
+
+def test_context_goes_on_disk_with_its_scales(tmp_path: Path):
+    hybrid = reading()
+    card = hybrid_card(
+        hybrid,
+        name="read",
+        description="",
+        architecture={"context": FEATURES},
+        training={},
+        command="",
+        scores={},
+    )
+    save_hybrid(hybrid, card, tmp_path)
+    again, _ = load_hybrid(tmp_path / CARD)
+    assert again.context == hybrid.context
+    problem = with_context(simulated())
+    expected = hybrid.shift(problem.layout, KNOT_DAY, context=problem.context)
+    found = again.shift(problem.layout, KNOT_DAY, context=problem.context)
+    assert torch.equal(found, expected)
 
 
 def test_half_a_year_separates_the_hemispheres():
