@@ -124,11 +124,12 @@ def table(found: Sequence[dict[str, Any]]) -> str:
         if "target_rate" in row:
             target = f"{row['target_rate']}, next {row['next_aim']}"
         lines.append(f"| {row['case']} | {row['rate']:.4g} {row['unit']} | {ratio} | {target} |")
-    batches = {row["batch"]: row["rate"] for row in found if "batch" in row}
-    if batches:
-        spread = max(batches.values()) / min(batches.values())
-        sizes = ", ".join(str(batch) for batch in sorted(batches))
-        lines += ["", f"Batches of {sizes}: the highest rate is {spread:.2f} times the lowest."]
+    for key, what in (("batch", "Batches"), ("compiled_batch", "Compiled, batches")):
+        batches = {row[key]: row["rate"] for row in found if key in row}
+        if batches:
+            spread = max(batches.values()) / min(batches.values())
+            sizes = ", ".join(str(batch) for batch in sorted(batches))
+            lines += ["", f"{what} of {sizes}: the highest rate is {spread:.2f} times the lowest."]
     for row in found:
         if "peak_mebibytes" in row:
             lines += ["", f"{row['case']}: {row['peak_mebibytes']:.0f} MiB."]

@@ -168,6 +168,14 @@ def _module(*, bands: bool = True, compile: bool = False) -> PROSAIL:
     )
 
 
+@pytest.fixture(scope="module")
+def compiled() -> PROSAIL:
+    """The compiled module of ten bands."""
+    if shutil.which("g++") is None:
+        pytest.skip("torch.compile needs a C++ compiler: no g++ is found")
+    return _module(compile=True)
+
+
 def test_module(benchmark: BenchmarkFixture, draw: Draw) -> None:
     """Ten bands of the module."""
     module, arguments = _module(), _canopies(draw, BATCH)
@@ -176,23 +184,34 @@ def test_module(benchmark: BenchmarkFixture, draw: Draw) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of parts of torch about others
-def test_module_compiled(benchmark: BenchmarkFixture, draw: Draw) -> None:
+def test_module_compiled(benchmark: BenchmarkFixture, draw: Draw, compiled: PROSAIL) -> None:
     """Ten bands of the compiled module."""
-    if shutil.which("g++") is None:
-        pytest.skip("torch.compile needs a C++ compiler: no g++ is found")
-    module, arguments = _module(compile=True), _canopies(draw, BATCH)
-    out = benchmark.pedantic(module, arguments, rounds=15, iterations=10, warmup_rounds=2)
+    arguments = _canopies(draw, BATCH)
+    out = benchmark.pedantic(compiled, arguments, rounds=15, iterations=10, warmup_rounds=2)
     torch.testing.assert_close(out, _module()(*arguments), rtol=0.0, atol=1e-5)
     _note(benchmark, BATCH, "10 bands, PROSAIL(compile=True)")
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of parts of torch about others
+@pytest.mark.parametrize("batch", BATCHES)
+def test_batch_compiled(
+    benchmark: BenchmarkFixture, draw: Draw, compiled: PROSAIL, batch: int
+) -> None:
+    """Ten bands of the compiled module for batches of other sizes: one compilation serves all."""
+    arguments = _canopies(draw, batch)
+    iterations = max(1, 16384 // batch)
+    benchmark.pedantic(compiled, arguments, rounds=9, iterations=iterations, warmup_rounds=1)
+    _note(benchmark, batch, f"10 bands, batch {batch}, PROSAIL(compile=True)")
+    benchmark.extra_info["compiled_batch"] = batch
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of parts of torch about others
 @pytest.mark.filterwarnings("ignore:The .grad attribute:UserWarning")  # torch reads it to trace
-def test_module_gradient_compiled(benchmark: BenchmarkFixture, draw: Draw) -> None:
+def test_module_gradient_compiled(
+    benchmark: BenchmarkFixture, draw: Draw, compiled: PROSAIL
+) -> None:
     """Ten bands of the compiled module and the gradient of their sum by all but the angles."""
-    if shutil.which("g++") is None:
-        pytest.skip("torch.compile needs a C++ compiler: no g++ is found")
-    module, arguments = _module(compile=True), _canopies(draw, BATCH)
+    arguments = _canopies(draw, BATCH)
 
     def gradient(model: PROSAIL) -> Tensor:
         with torch.enable_grad():
@@ -201,7 +220,7 @@ def test_module_gradient_compiled(benchmark: BenchmarkFixture, draw: Draw) -> No
             model(*leaves[:-1], tts, tto, psi, leaves[-1]).sum().backward()
         return torch.stack([x.grad.flatten() for x in leaves if x.grad is not None])
 
-    found = benchmark.pedantic(gradient, [module], rounds=15, iterations=3, warmup_rounds=2)
+    found = benchmark.pedantic(gradient, [compiled], rounds=15, iterations=3, warmup_rounds=2)
     expected = gradient(_module())
     assert found.shape == expected.shape == (len(arguments) - 3, BATCH)
     error = (found - expected).abs().amax(1) / expected.abs().amax(1)
