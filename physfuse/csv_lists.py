@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -78,6 +79,11 @@ def parsed_time(path: Path, line: int, text: str) -> np.datetime64:
             f"{path.name}, line {line}: {text!r} is no time; write 2018-05-11 or 2018-05-11T11:10"
         )
     return when
+
+
+def dated_only(text: str) -> bool:
+    """Whether the cell of a time holds a date without a time of the day."""
+    return re.fullmatch(r"\d{4}-\d{2}-\d{2}", text.strip()) is not None
 
 
 def parsed_number(path: Path, line: int, column: str, text: str) -> float:

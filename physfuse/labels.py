@@ -25,7 +25,6 @@ from physfuse.through_solve import solved_with_graph
 
 RELATIVE_ERROR, LEAST_ERROR = 0.2, 0.1
 """Standard deviation of a measured LAI where the list has none: 20 %, and 0.1 at least."""
-LARGEST = 4.0  # 95 % quantiles of the prior
 
 
 class Labels(NamedTuple):
@@ -88,13 +87,6 @@ def _with_error(one: Measurements, rows: dict[str, Variable], name: str) -> Meas
     if one.variable not in rows:
         raise unknown_name(f"variable that can be trained with ({name})", one.variable, rows)
     row = rows[one.variable]
-    highest = LARGEST * row.q95
-    wrong = one.value[(one.value < 0) | (one.value > highest)]
-    if wrong.size:
-        raise DomainError(
-            f"{name}: {one.variable} is {wrong[0]:g}; allowed: 0 to {highest:g} {row.unit}. Is it "
-            "in another unit?"
-        )
     sd = one.sd
     if sd is None and one.variable != "lai":
         raise FileFormatError(

@@ -15,12 +15,21 @@ from physfuse.csv_lists import (
     require_columns,
     unknown_site,
 )
+from physfuse.inference.state import STATE_TABLE, Fixed
 from physfuse.radiative.errors import DomainError, FileFormatError, unknown_name
 from physfuse.scores import Values
-from physfuse.variables import DERIVED_ATTRIBUTES, STATE_ATTRIBUTES
+from physfuse.variables import DERIVED_ATTRIBUTES, STATE_ATTRIBUTES, VARIABLE_ATTRIBUTES
 
 _TIME = ("time", "date")
 _SD = "_sd"
+
+LARGEST = 4.0
+"""How far a measurement may lie out, in 95 % quantiles of the prior."""
+
+BOUNDS = {"ala": 90.0, "soil_moisture": 1.0} | dict.fromkeys(
+    ("fapar", "fapar_white", "fcover", "albedo"), 1.0
+)
+"""What nothing exceeds by its definition."""
 
 
 class Measurements(NamedTuple):
@@ -45,6 +54,48 @@ class Measurements(NamedTuple):
     sd: Values | None
 
 
+def allowed_range(variable: str) -> tuple[float, float] | None:
+    """Range that a measurement of a variable must lie in, to be one in the right unit.
+
+    Parameters
+    ----------
+    variable : str
+        State or derived variable.
+
+    Returns
+    -------
+    tuple of float, or None
+        Lowest and highest, in the variable's unit; None for what is known and not measured.
+
+    Notes
+    -----
+    From 0, or where the prior has both signs from below, to :data:`LARGEST` times the 95 % quantile
+    of the prior, that of what a canopy holds being the product of its factors; :data:`BOUNDS`
+    where a definition ends earlier.
+    """
+    rows = {r.name: r for r in STATE_TABLE if not isinstance(r.dynamics, Fixed)}
+    lai, water = rows["lai"].q95, rows["cw"].q95
+    high = {name: row.q95 for name, row in rows.items()}
+    high["ccc"] = lai * rows["cab"].q95 * 0.01  # 1 ug cm-2 is 0.01 g m-2
+    high["cwc"] = lai * water * 10.0  # 1 cm of water is 10 kg m-2
+    high["vwc"] = high["cwc"] * (1 + rows["stem_water_ratio"].q95)
+    if variable not in high and variable not in BOUNDS:
+        return None
+    low = min(rows[variable].q05, 0.0) if variable in rows else 0.0
+    return LARGEST * low, min(LARGEST * high.get(variable, np.inf), BOUNDS.get(variable, np.inf))
+
+
+def _check_range(where: str, variable: str, value: float) -> None:
+    allowed = allowed_range(variable)
+    if allowed is not None and not allowed[0] <= value <= allowed[1]:
+        unit = VARIABLE_ATTRIBUTES[variable]["units"]
+        raise DomainError(
+            f"{where}: {variable} is {value:g}; allowed: {allowed[0]:g} to {allowed[1]:g}"
+            f"{'' if unit == '1' else ' ' + unit}. Is it in another unit, or does it stand for a "
+            "missing value (leave such cells empty)?"
+        )
+
+
 def read_measurements(path: str | Path, sites: Sequence[str]) -> list[Measurements]:
     """Measurements of a list.
 
@@ -65,7 +116,8 @@ def read_measurements(path: str | Path, sites: Sequence[str]) -> list[Measuremen
     Raises
     ------
     FileFormatError, UnknownNameError, DomainError
-        Other columns, sites or variables; cells that are no time or number; a negative error.
+        Other columns, sites or variables; cells that are no time or number; a value out of its
+        :func:`allowed_range`; a negative error.
     """
     path = Path(path)
     rows, columns = read_table(path)
@@ -103,6 +155,8 @@ def read_measurements(path: str | Path, sites: Sequence[str]) -> list[Measuremen
         time = [parsed_time(path, line, row[given[0]]) for line, row in cells]
         day = np.array(time).astype("datetime64[D]").astype(np.int64)
         value = [parsed_number(path, line, variable, row[variable]) for line, row in cells]
+        for (line, _), one in zip(cells, value, strict=True):
+            _check_range(f"{path.name}, line {line}", variable, one)
         sd = None
         if variable + _SD in columns:
             name = variable + _SD

@@ -137,7 +137,7 @@ def lai_shift(hybrid: Hybrid, problem: Problem) -> torch.Tensor:
     layout = problem.layout
     i = layout.component_of("lai")
     assert i is not None
-    return (hybrid.shift(layout, KNOT_DAY)[2, i] / layout.prior_sd_x()[i]).detach()
+    return (hybrid.shift(layout, KNOT_DAY)[2, 0, i] / layout.prior_sd_x()[i]).detach()
 
 
 def test_labels_of_some_pixels_keep_their_pixel():
@@ -218,6 +218,7 @@ def test_the_error_of_a_measured_lai_may_be_left_out(tmp_path: Path):
         ("cm,cm_sd", "0.005,0.001", UnknownNameError, "can be trained with"),
         ("soil_moisture,soil_moisture_sd", "25,4", DomainError, "another unit"),
         ("lai", "-1", DomainError, "allowed: 0 to 24"),
+        ("lai", "-9999", DomainError, "line 2: lai is -9999"),
         ("cab", "40", FileFormatError, "cab_sd"),
         ("lai,lai_sd", "2,0", DomainError, "above 0"),
     ],

@@ -120,14 +120,16 @@ def evaluate(
         Cubes by the input contract; optical is required, for it is what is withheld.
     withheld : path, optional
         CSV of what is withheld: ``site,time,gap_days``; around each time every optical date
-        within half of ``gap_days`` is hidden, and the date itself predicted. A pixel of a map is
-        the site ``y12_x30``, row and column from 0.
+        within half of ``gap_days`` is hidden, and the date itself predicted. A date without its
+        time will do where one acquisition only is on that day. A pixel of a map is the site
+        ``y12_x30``, row and column from 0.
     gaps : sequence of float, optional
         In place of a list: lengths of gaps for which targets are drawn by rule: clear dates that
         agree with their neighbours, with three clear dates left on either side. [d]
     in_situ : path, optional
         CSV of measurements: ``site,time,lai,lai_sd``, any variables that :func:`retrieve` writes,
-        the error optional. Nothing is withheld for these.
+        the error optional. Nothing is withheld for these. Values out of all range, and days
+        more than 30 before the first or after the last acquisition, are refused.
     models : sequence of str
         Models to be judged.
     baselines : sequence of str, optional
@@ -224,7 +226,10 @@ def evaluate(
     elif gaps is not None:
         targets = draw_targets(points, gaps, least=clear, per_gap=per_gap, seed=seed)
     check_targets(points, targets, clear)
-    measured = [] if in_situ is None else read_measurements(in_situ, points.sites)
+    measured: list[Measurements] = []
+    if in_situ is not None:
+        measured = read_measurements(in_situ, points.sites)
+        field.check_measured(points, measured, Path(in_situ).name)
     predictions = predict(
         points,
         targets,

@@ -17,13 +17,15 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from physfuse.csv_lists import parsed_number, parsed_time, read_table, require_columns
-from physfuse.radiative.errors import (
-    CubeError,
-    DomainError,
-    PhysfuseWarning,
-    unknown_name,
+from physfuse.csv_lists import (
+    dated_only,
+    parsed_number,
+    parsed_time,
+    read_table,
+    require_columns,
+    unknown_site,
 )
+from physfuse.radiative.errors import CubeError, DomainError, PhysfuseWarning
 from physfuse.retrieval import retrieve
 from physfuse.scores import Values
 
@@ -70,7 +72,7 @@ def read_targets(path: str | Path, points: Points) -> list[Target]:
     ----------
     path : str or Path
         CSV with columns ``site``, ``time`` and ``gap_days``; ``site`` may be missing where there
-        is one point only.
+        is one point only. A time may be a date where one acquisition only is on that day (UTC).
     points : Points
         Whose sites and times they are.
 
@@ -83,7 +85,7 @@ def read_targets(path: str | Path, points: Points) -> list[Target]:
     FileFormatError
         Other columns, an empty list, or what is no time or number.
     CubeError
-        A time without an acquisition.
+        A time without an acquisition, or a date with several.
     UnknownNameError
         A site that does not exist.
     """
@@ -93,20 +95,13 @@ def read_targets(path: str | Path, points: Points) -> list[Target]:
     needed = ("time", "gap_days") if alone else ("site", "time", "gap_days")
     require_columns(path, columns, needed)
     times = points.optical["time"].values
-    known = points.sites
+    known = {name: i for i, name in enumerate(points.sites)}
     out = []
     for line, row in enumerate(rows, start=2):
-        site = row.get("site") or (known[0] if alone else "")
+        site = row.get("site") or (points.sites[0] if alone else "")
         if site not in known:
-            raise unknown_name(f"site ({path.name}, line {line})", site, known)
-        when = parsed_time(path, line, row["time"])
-        distance = np.abs(times - when)
-        at = int(distance.argmin())
-        if distance[at] > SAME_TIME:
-            raise CubeError(
-                f"{path.name}, line {line}: there is no acquisition at {row['time']}; the nearest "
-                f"is {str(times[at])[:16]}; give the time of an acquisition within 2 minutes"
-            )
+            raise unknown_site(site, known, f"{path.name}, line {line}")
+        at = _acquisition(times, parsed_time(path, line, row["time"]), row["time"], path, line)
         gap = parsed_number(path, line, "gap_days", row["gap_days"])
         if not 0 < gap < 3650:
             raise DomainError(
@@ -115,6 +110,29 @@ def read_targets(path: str | Path, points: Points) -> list[Target]:
             )
         out.append(Target(site, at, gap))
     return out
+
+
+def _acquisition(times: np.ndarray, when: np.datetime64, text: str, path: Path, line: int) -> int:
+    """Index of the acquisition that a time, or a date by itself, means."""
+    if dated_only(text):
+        same_day = np.flatnonzero(times.astype("datetime64[D]") == when.astype("datetime64[D]"))
+        told = [str(time)[:16] for time in np.unique(times[same_day])]
+        if len(told) > 1:
+            raise CubeError(
+                f"{path.name}, line {line}: there are {len(told)} acquisitions on {text}: "
+                f"{', '.join(told)}; give the time of one of them"
+            )
+        if told:
+            return int(same_day[0])
+    distance = np.abs(times - when)
+    at = int(distance.argmin())
+    if distance[at] > SAME_TIME:
+        way = "that date" if dated_only(text) else "the time of an acquisition within 2 minutes"
+        raise CubeError(
+            f"{path.name}, line {line}: there is no acquisition at {text}; the nearest is "
+            f"{str(times[at])[:16]}; give {way}"
+        )
+    return at
 
 
 def hidden(day: Values, target: Target) -> NDArray[np.bool_]:

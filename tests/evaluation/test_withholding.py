@@ -82,6 +82,23 @@ def test_a_list_for_one_point_needs_no_site(points: Points, targets, tmp_path: P
     assert found == Target(targets[0].site, targets[0].time, 15.0)
 
 
+def test_a_date_means_the_one_acquisition_of_its_day(points: Points, tmp_path: Path):
+    path = tmp_path / "dates.csv"
+    times = points.optical.time.values
+    date = str(times[4])[:10]
+    path.write_text(f"site,time,gap_days\nF0000,{date},15\n")
+    assert str(times[4])[11:16] != "00:00"
+    assert read_targets(path, points) == [Target("F0000", 4, 15.0)]
+    twice = points.optical.isel(time=[4, 5])
+    twice = twice.assign_coords(time=[times[4], times[4] + np.timedelta64(50, "m")])
+    later = str(twice.time.values[1])[:16]
+    with pytest.raises(CubeError, match=f"2 acquisitions on {date}: .*, {later}; give the time"):
+        read_targets(path, points._replace(optical=twice))
+    path.write_text("site,time,gap_days\nF0000,2020-05-15,15\n")
+    with pytest.raises(CubeError, match=r"no acquisition at 2020-05-15; .* give that date"):
+        read_targets(path, points)
+
+
 @pytest.mark.parametrize(
     ("text", "error", "message"),
     [
