@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from physfuse.scores import interval, pit, rank_histogram
+from physfuse.variables import VARIABLE_ATTRIBUTES
 
 from .arms import NDVI
 from .page import ALL_BANDS
-from .table import Cases, Table
+from .table import Cases, Row, Table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -59,7 +60,10 @@ def _figure(width: float, height: float) -> Figure:
 def _by_gap(
     table: Table, draw: Callable[[Axes, str, Sequence[str], Any], None], label: str, height: float
 ) -> Figure:
-    """One panel per channel, arms side by side at each gap, one legend at the right."""
+    """One panel per channel, arms side by side at each gap, one legend at the right.
+
+    Under each gap the number of its targets.
+    """
     channels = _panels(table)
     arms = [a for a in table.arms if table.get(a, table.gaps[0], channels[0], "rmse")]
     figure = _figure(3.4 * len(channels) + 1.9, height)
@@ -67,11 +71,12 @@ def _by_gap(
     place = np.linspace(-0.34, 0.34, len(arms)) if len(arms) > 1 else np.zeros(1)
     for axis, channel in zip(axes, channels, strict=True):
         draw(axis, channel, arms, place)
-        axis.set_xticks(range(len(table.gaps)), [f"{gap:g}" for gap in table.gaps])
+        ticks = [f"{gap:g}\nn = {_first(table, gap, channel).n}" for gap in table.gaps]
+        axis.set_xticks(range(len(table.gaps)), ticks, fontsize=8)
         axis.set_xlim(-0.55, len(table.gaps) - 0.45)
         for edge in range(len(table.gaps) - 1):
             axis.axvline(edge + 0.5, color="0.88", lw=0.8, zorder=0)
-        axis.set_xlabel("gap [d]")
+        axis.set_xlabel("gap [d], n targets")
         axis.set_title(channel, loc="left", fontsize=10)
         axis.spines[["top", "right"]].set_visible(False)
     axes[0].set_ylabel(label)
@@ -80,8 +85,14 @@ def _by_gap(
     return figure
 
 
+def _first(table: Table, gap: float, channel: str) -> Row:
+    """Error of the first arm at a gap; all arms predict the same targets."""
+    found = [r for arm in table.arms if (r := table.get(arm, gap, channel, "rmse"))]
+    return found[0]
+
+
 def rmse_by_gap(table: Table) -> Figure:
-    """Root mean squared error of every arm by gap, with 95 % intervals.
+    """Root mean squared error of every arm by gap, with 95 % intervals where there are any.
 
     Parameters
     ----------
@@ -90,10 +101,27 @@ def rmse_by_gap(table: Table) -> Figure:
     Returns
     -------
     matplotlib.figure.Figure
+        With a word at each gap whose targets are one block, of which no interval can be told.
     """
     styles = _style(table.arms)
+    alone = [
+        math.isnan(_first(table, gap, channel).low)
+        for channel in _panels(table)
+        for gap in table.gaps
+    ]
 
     def draw(axis: Axes, channel: str, arms: Sequence[str], place: Any) -> None:
+        for k, gap in enumerate(table.gaps if any(alone) and not all(alone) else ()):
+            if math.isnan(_first(table, gap, channel).low):
+                axis.text(
+                    k,
+                    0.02,
+                    "one block:\nno interval",
+                    transform=axis.get_xaxis_transform(),
+                    ha="center",
+                    fontsize=6.5,
+                    color="0.35",
+                )
         for shift, arm in zip(place, arms, strict=True):
             rows = [table.get(arm, gap, channel, "rmse") for gap in table.gaps]
             x = [k + shift for k, row in enumerate(rows) if row]
@@ -110,9 +138,10 @@ def rmse_by_gap(table: Table) -> Figure:
                 lw=1.1,
                 label=arm,
             )
-        axis.set_ylim(bottom=0)
+        axis.set_ylim(0, 1.05 * axis.get_ylim()[1])
 
-    return _by_gap(table, draw, "RMSE, 95 % by block", 3.3)
+    label = "RMSE\none block: no interval" if all(alone) else "RMSE, 95 % by block"
+    return _by_gap(table, draw, label, 3.4)
 
 
 def coverage_by_gap(table: Table) -> Figure:
@@ -147,7 +176,7 @@ def coverage_by_gap(table: Table) -> Figure:
                 )
         axis.set_ylim(0, 1.03)
 
-    return _by_gap(table, draw, "inside 90 % (filled), 50 % (hollow)", 3.3)
+    return _by_gap(table, draw, "inside 90 % (filled), 50 % (hollow)", 3.4)
 
 
 def pit_histograms(cases: Sequence[Cases], channel: str) -> Figure:
@@ -206,13 +235,16 @@ def against_field(cases: Mapping[str, Cases]) -> Figure:
     Returns
     -------
     matplotlib.figure.Figure
+        Every panel of a row has the same axes, which hold all points; an interval may end outside.
     """
     columns = max(len(one.arms) for one in cases.values())
-    figure = _figure(2.7 * columns, 2.7 * len(cases) + 0.2)
+    figure = _figure(2.7 * columns, 2.9 * len(cases) + 0.2)
     axes = figure.subplots(len(cases), columns, squeeze=False)
     for row, (variable, one) in enumerate(cases.items()):
         styles = _style(list(one.arms))
-        far = max(float(one.truth.max()), *(float(np.max(p.median)) for p in one.arms.values()))
+        ends = _ends(one)
+        unit = VARIABLE_ATTRIBUTES[variable]["units"]
+        unit = "" if unit == "1" else f" [{unit}]"
         for column in range(columns):
             axis = axes[row][column]
             if column >= len(one.arms):
@@ -233,12 +265,27 @@ def against_field(cases: Mapping[str, Cases]) -> Figure:
                 alpha=0.6,
             )
             axis.axline((0, 0), slope=1, color="0.2", lw=0.8, ls="--")
-            axis.set_xlim(0, 1.08 * far)
-            axis.set_ylim(0, 1.25 * far)
-            axis.set_xlabel(f"{variable} measured")
+            axis.set(xlim=ends, ylim=ends, aspect="equal")
+            axis.locator_params(nbins=5)
+            axis.set_xlabel(f"{variable} measured{unit}")
             if column == 0:
-                axis.set_ylabel(f"{variable} predicted, 90 %")
+                axis.set_ylabel(f"{variable} predicted, 90 %{unit}")
             error = math.sqrt(float(np.mean((found.median - one.truth) ** 2)))
-            axis.set_title(f"{arm}\nRMSE {error:.2f}", loc="left", fontsize=9)
+            axis.set_title(f"{arm}\nRMSE {error:.3g}, n = {one.truth.size}", loc="left", fontsize=9)
             axis.spines[["top", "right"]].set_visible(False)
     return figure
+
+
+def _ends(one: Cases) -> tuple[float, float]:
+    """Ends of both axes: every point, measured or predicted, and as a rule its interval too."""
+    points = np.concatenate([one.truth, *(found.median for found in one.arms.values())])
+    low, high = float(np.nanmin(points)), float(np.nanmax(points))
+    bars = [interval(found, 0.9) for found in one.arms.values()]
+    # A single wide interval must not squeeze the points: up to a quarter beyond them.
+    room = 0.25 * (high - low)
+    low = max(min(float(np.nanmin([b[0] for b in bars])), low), low - room)
+    high = min(max(float(np.nanmax([b[1] for b in bars])), high), high + room)
+    if 0 < low < 0.4 * high:
+        low = 0.0
+    edge = 0.04 * (high - low) or 1.0
+    return low - edge, high + edge
