@@ -293,14 +293,26 @@ def test_only_what_is_asked_for_is_written(
         np.testing.assert_allclose(result[name].values, joint[name].values, rtol=1e-5)
 
 
+def test_a_single_name_and_all_of_them_are_enough(cubes: tuple[xr.Dataset, xr.Dataset]) -> None:
+    optical = cubes[0].isel(site=[0], time=slice(0, 4))
+    one = retrieve(optical, quiet=True, variables="lai")
+    assert set(one.data_vars) == {*field_names("lai"), "quality_flag", "n_optical", "n_radar"}
+    two = retrieve(optical, quiet=True, variables="lai, cab")
+    assert set(two.data_vars) == {*one.data_vars, *field_names("cab")}
+    everything = retrieve(optical, quiet=True)
+    for named in ("all", ["all"]):
+        assert set(retrieve(optical, quiet=True, variables=named)) == set(everything)
+
+
 @pytest.mark.parametrize(
     ("options", "text"),
     [
         ({"model": "phisics"}, r"'phisics' is not a known model.*physics"),
         ({"variables": ["laai"]}, r"'laai' is not a known .*did you mean 'lai'"),
+        ({"variables": "LAI"}, r"'LAI' is not a known .*did you mean 'lai'"),
         ({"bare_soil": "oh_2005"}, r"'oh_2005' is not a known .*oh_2004"),
     ],
-    ids=["model", "variable", "bare soil"],
+    ids=["model", "variable", "letter case", "bare soil"],
 )
 def test_unknown_names(
     tmp_path: Path,
@@ -318,9 +330,9 @@ def test_options_that_do_not_go_together(
 ) -> None:
     with pytest.raises(DomainError, match="before its start"):
         retrieve(*cubes, quiet=True, start="2021-06-01", end="2021-05-01")
-    with pytest.raises(ValueError, match="predict_out is missing"):
+    with pytest.raises(DomainError, match="predict_out is missing"):
         retrieve(*cubes, quiet=True, predict=cubes[0])
-    with pytest.raises(ValueError, match="predict is missing"):
+    with pytest.raises(DomainError, match="predict is missing"):
         retrieve(*cubes, quiet=True, predict_out=tmp_path / "p.nc")
     with pytest.raises(CubeError, match="give at least one of optical="):
         retrieve(quiet=True)
