@@ -137,7 +137,7 @@ def lai_shift(hybrid: Hybrid, problem: Problem) -> torch.Tensor:
     layout = problem.layout
     i = layout.component_of("lai")
     assert i is not None
-    return (hybrid.shift(layout, KNOT_DAY)[2, i] / layout.prior_sd_x()[i]).detach()
+    return (hybrid.shift(layout, KNOT_DAY)[2, 0, i] / layout.prior_sd_x()[i]).detach()
 
 
 def test_labels_of_some_pixels_keep_their_pixel():
