@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from physfuse._version import __version__
-from physfuse.cube import OpticalCube, RadarCube, open_optical, open_radar
+from physfuse.cube import OpticalCube, RadarCube, open_optical, open_radar, reading
 from physfuse.inference.state import STATE_TABLE, Constant, Dynamics, Fixed, Varying
 from physfuse.radiative.bare_soil import BARE_SOIL_MODELS
 from physfuse.radiative.errors import CubeError, PhysfuseWarning
@@ -124,7 +124,8 @@ def _about_cube(dataset: xr.Dataset, place: tuple[float, float] | None) -> list[
             lines += [f"  bands       {' '.join(optical.bands)}"]
             lines += [f"  platforms   {', '.join(sorted(set(optical.platform)))}"]
             if clear is not None:
-                seen = clear.mean(dim=[d for d in clear.dims if d != "time"]).values
+                with reading(optical.label, "clear"):
+                    seen = clear.mean(dim=[d for d in clear.dims if d != "time"]).values
                 lines += [
                     f"  clear       {np.nanmean(seen):.0%} of all pixels; "
                     f"{int((seen > 0.5).sum())} dates mostly clear"

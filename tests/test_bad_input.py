@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 import warnings
+import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -473,3 +475,32 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
         open_optical(str(tmp_path / "cube.zarr"))
     with pytest.raises(FileFormatError, match="is a folder and no Zarr store"):
         open_optical(tmp_path)
+
+
+def damaged(path: Path, cube: xr.Dataset, name: str) -> None:
+    """Write a compressed cube and spoil what stands in the middle of one variable."""
+    array = cube[name].astype("<f4")
+    packing = {"zlib": True, "shuffle": False, "chunksizes": (1, *array.shape[1:])}
+    cube.assign({name: array}).to_netcdf(path, encoding={name: packing})
+    content = path.read_bytes()
+    packed = zlib.compress(array.values[1].tobytes(), 4)
+    assert content.count(packed) > 0
+    path.write_bytes(content.replace(packed, b"\xff" * len(packed)))
+
+
+@pytest.mark.parametrize("name", ["reflectance", "clear"])
+def test_damaged_values_name_the_cube_and_the_variable(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "cube.nc"
+    damaged(path, optical(), name)
+    with pytest.raises(FileFormatError, match=rf"cube\.nc: the values of {name} cannot be read"):
+        open_optical(path)
+
+
+def test_values_damaged_where_the_opening_did_not_look(tmp_path: Path) -> None:
+    path = tmp_path / "echo.nc"
+    damaged(path, radar(), "backscatter")
+    (good,) = open_radar(radar())
+    with xr.open_dataset(path, engine="netcdf4") as spoilt:
+        cube = replace(good, data=replace(good.data, dataset=spoilt))
+        with pytest.raises(FileFormatError, match="the values of backscatter cannot be read"):
+            cube.read(slice(None))

@@ -7,6 +7,7 @@ A cube is opened from a path or a Dataset, checked, and stays on disk: :meth:`Op
 from __future__ import annotations
 
 from .grid import Grid, check_common_grid
+from .loading import reading
 from .opening import Source, open_optical, open_radar
 from .optical import OpticalBatch, OpticalCube, OpticalGeometry
 from .radar import RadarBatch, RadarCube, RadarGeometry
@@ -23,4 +24,5 @@ __all__ = [
     "check_common_grid",
     "open_optical",
     "open_radar",
+    "reading",
 ]

@@ -22,6 +22,8 @@ from physfuse.radiative.errors import (
     UnitError,
 )
 
+from .loading import load_values
+
 _SAMPLE = 2_000_000
 _SEGMENT = 256
 _SAME_PASS = np.timedelta64(60, "s")
@@ -379,13 +381,15 @@ def backscatter_coefficient(dataset: xr.Dataset, label: str, stated: dict[str, s
     return "sigma0"
 
 
-def sample(array: xr.DataArray, limit: int = _SAMPLE) -> np.ndarray:
+def sample(array: xr.DataArray, label: str, limit: int = _SAMPLE) -> np.ndarray:
     """Values of some pixels at all times, few enough to look at.
 
     Parameters
     ----------
     array : xarray.DataArray
         Dimensions (..., y, x) or (..., site).
+    label : str
+        How messages name the cube.
     limit : int
         About how many values; up to four times as many are taken whole.
 
@@ -395,7 +399,7 @@ def sample(array: xr.DataArray, limit: int = _SAMPLE) -> np.ndarray:
         The same pixels for every array of one grid and one product of leading sizes.
     """
     parts = [
-        array.isel(window).values.astype(np.float32, copy=False)
+        load_values(array.isel(window), label).astype(np.float32, copy=False)
         for window in _windows(array, limit)
     ]
     space = 1 if array.dims[-1] == "site" else 2
@@ -465,7 +469,7 @@ def repeated_times(
                 break
             if not keep[earlier]:
                 continue
-            if all(_equal(array, int(index), int(earlier)) for array in arrays):
+            if all(_equal(array, int(index), int(earlier), label) for array in arrays):
                 keep[index] = False
                 break
             if time[index] == time[earlier]:
@@ -484,7 +488,7 @@ def repeated_times(
     return keep
 
 
-def _equal(array: xr.DataArray, first: int, second: int) -> bool:
+def _equal(array: xr.DataArray, first: int, second: int, label: str) -> bool:
     """Compare two dates block by block, so that big cubes are never loaded whole."""
     axis = "site" if "site" in array.dims else "y"
     size = int(array.sizes.get(axis, 1))
@@ -492,7 +496,7 @@ def _equal(array: xr.DataArray, first: int, second: int) -> bool:
     step = max(1, _SAMPLE // per_row)
     for start in range(0, size, step):
         window = {axis: slice(start, start + step)} if axis in array.dims else {}
-        a, b = (array.isel({"time": i, **window}).values for i in (first, second))
+        a, b = (load_values(array.isel({"time": i, **window}), label) for i in (first, second))
         if not np.array_equal(a, b, equal_nan=a.dtype.kind == "f"):
             return False
     return True

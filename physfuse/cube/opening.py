@@ -29,6 +29,7 @@ from .checks import (
 )
 from .data import CubeData
 from .grid import Grid, check_common_grid, grid_of
+from .loading import load_values, reading
 from .optical import OpticalCube, PlacedSun
 from .radar import RadarCube
 
@@ -269,13 +270,15 @@ def _cube_data(
 def _check_optical_values(cube: OpticalCube) -> None:
     dataset, label = cube.data.dataset, cube.label
     space = cube.grid.dims
-    values = sample(dataset["reflectance"].transpose("time", "band", *space))
+    values = sample(dataset["reflectance"].transpose("time", "band", *space), label)
     if "clear" in dataset and set(space) <= set(map(str, dataset["clear"].dims)):
-        clear_values = dataset["clear"].broadcast_like(dataset["reflectance"].isel(band=0))
+        with reading(label, "clear"):
+            clear_values = dataset["clear"].broadcast_like(dataset["reflectance"].isel(band=0))
         limit = 2_000_000 // values.shape[1]
-        clear = sample(clear_values.transpose("time", *space), limit)
+        clear = sample(clear_values.transpose("time", *space), label, limit)
     elif "clear" in dataset:
-        times = dataset["clear"].broadcast_like(dataset["time"]).values.astype(np.float32)
+        times = np.broadcast_to(load_values(dataset["clear"], label), (values.shape[0],))
+        times = times.astype(np.float32)
         clear = np.broadcast_to(times[:, None], (values.shape[0], values.shape[2]))
     else:
         clear = np.isfinite(values).all(axis=1).astype(np.float32)
@@ -297,7 +300,7 @@ def _check_optical_values(cube: OpticalCube) -> None:
 
 def _check_radar_values(cube: RadarCube) -> None:
     array = cube.data.dataset["backscatter"]
-    values = sample(array.transpose("time", "polarization", *cube.grid.dims))
+    values = sample(array.transpose("time", "polarization", *cube.grid.dims), cube.label)
     check_backscatter(values, array.attrs, cube.label)
     finite = np.isfinite(values)
     if not finite.any():
@@ -377,7 +380,8 @@ def _native_resolution(
             raise CubeError(
                 f"{data.label}: native_resolution has dimensions {array.dims}; allowed: (band)"
             )
-        given = np.broadcast_to(array.values.astype(np.float64), (len(names),))
+        values = load_values(array, data.label).astype(np.float64)
+        given = np.broadcast_to(values, (len(names),))
         if (given <= 0).any():
             raise DomainError(
                 f"{data.label}: native_resolution {given.min():g} m; allowed: above 0, in metres"
@@ -397,7 +401,11 @@ def _looks(data: CubeData) -> float | None:
         array = dataset[name]
         rest = [d for d in array.dims if d not in data.grid.dims]
         whole = set(data.grid.dims) <= set(map(str, array.dims))
-        values = sample(array.transpose(*rest, *data.grid.dims)) if whole else array.values
+        values = (
+            sample(array.transpose(*rest, *data.grid.dims), data.label)
+            if whole
+            else load_values(array, data.label)
+        )
     else:
         own = dataset["backscatter"].attrs if "backscatter" in dataset else {}
         given = own.get(name, dataset.attrs.get(name))

@@ -18,6 +18,7 @@ from physfuse.cube import (
     check_common_grid,
     open_optical,
     open_radar,
+    reading,
 )
 from physfuse.radiative.errors import CubeError, DomainError, unknown_name
 from physfuse.scores import Values
@@ -224,7 +225,10 @@ def _points(
         width = cube.grid.row_width
         rows = xr.DataArray(pixels // width, dims="site")
         out = dataset.isel(y=rows, x=xr.DataArray(pixels % width, dims="site"))
-    out = out.assign_coords(site=names).load()
+    out = out.assign_coords(site=names)
+    for name, variable in out.variables.items():
+        with reading(cube.label, name):
+            variable.load()
     if isinstance(cube, OpticalCube) and "clear" not in out:
         finite = out["reflectance"].notnull().all("band")
         out = out.assign(clear=finite.astype(np.float32))
