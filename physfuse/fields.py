@@ -73,8 +73,19 @@ class FieldMaker:
                 stacklevel=3,
             )
 
-    def fields(self, solved: Solved) -> dict[str, np.ndarray]:
-        """Every field of a batch, (D, P), static ones (P,)."""
+    def fields(self, solved: Solved, outside: np.ndarray | None = None) -> dict[str, np.ndarray]:
+        """Every field of a batch, (D, P), static ones (P,).
+
+        Parameters
+        ----------
+        solved : Solved
+        outside : ndarray of bool, shape (D, P), optional
+            Where the input is outside the domain.
+
+        Returns
+        -------
+        dict of str to ndarray
+        """
         run, posterior = self.run, solved.posterior
         n_days, n_pixels = len(run.days), solved.problem.n_pixels
         out: dict[str, np.ndarray] = {}
@@ -99,7 +110,7 @@ class FieldMaker:
                 dark = np.ones(n_days, bool) if self.no_sun else self.low_sun
                 for field in (name, *(f"{name}_{s}" for s in SPREADS)):
                     out[field][dark] = np.nan
-            out |= self._diagnostics(solved, days)
+            out |= self._diagnostics(solved, days, outside)
         return out
 
     def _daily(
@@ -131,7 +142,9 @@ class FieldMaker:
             for field, values in _named(name, summary):
                 out[field][:] = values[0].numpy()
 
-    def _diagnostics(self, solved: Solved, days: Tensor) -> dict[str, np.ndarray]:
+    def _diagnostics(
+        self, solved: Solved, days: Tensor, outside: np.ndarray | None
+    ) -> dict[str, np.ndarray]:
         """Quality flags, counts and shares."""
         run = self.run
         counts = {
@@ -152,6 +165,8 @@ class FieldMaker:
         saturated = (lai.median > 5) & (lai.std > SATURATED_SLOPE * lai.median)
         flag[saturated.numpy()] |= np.uint8(QualityFlag.SATURATED)
         flag[(lai.median > 10).numpy()] |= np.uint8(QualityFlag.OUT_OF_DOMAIN)
+        if outside is not None:
+            flag[outside] |= np.uint8(QualityFlag.OUT_OF_DOMAIN)
         out: dict[str, np.ndarray] = {
             "quality_flag": flag,
             "n_optical": counts["optical"].astype(np.int16),

@@ -302,6 +302,33 @@ def problem_of(
         return run.hybrid.dressed(problem, knot_day, south=run.south)
 
 
+def outside_on(run: Run, optical: Sequence[OpticalBatch]) -> np.ndarray | None:
+    """Days and pixels of the output with reflectance outside 0-1, (D, P); None without any.
+
+    Parameters
+    ----------
+    run : Run
+    optical : sequence of OpticalBatch
+        What was read of every optical cube.
+
+    Returns
+    -------
+    ndarray of bool or None
+    """
+    found = None
+    for cube, batch in zip(run.optical, optical, strict=True):
+        outside = batch.outside
+        rows = np.flatnonzero(
+            outside.any(axis=1) & (cube.day >= run.days[0]) & (cube.day <= run.days[-1])
+        )
+        if not rows.size:
+            continue
+        if found is None:
+            found = np.zeros((len(run.days), outside.shape[1]), dtype=bool)
+        np.logical_or.at(found, cube.day[rows] - run.days[0], outside[rows])
+    return found
+
+
 def trust_clear(problem: Problem) -> Problem:
     """Problem in which every acquisition that is probably clear is clear for certain."""
     streams = tuple(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import warnings
 import weakref
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from xarray.backends import BackendArray
 from xarray.core import indexing
 
 from physfuse.cube import Grid, OpticalCube, RadarCube, check_common_grid, open_optical, open_radar
-from physfuse.errors import PhysfuseWarning
+from physfuse.errors import PhysfuseWarning, UnitError
 from physfuse.readers import no_collection
 from physfuse.sun import solar_position
 
@@ -448,6 +449,67 @@ def test_single_values_outside_the_range_are_flagged() -> None:
     suspect = one_optical(cube).read(ALL).suspect
     assert np.argwhere(suspect).tolist() == [[0, 1, 3], [2, 0, 16]]
     assert one_optical(cube).read(ALL).reflectance[0, 1, 3] == np.float32(1.2)
+
+
+@pytest.mark.parametrize("fill", [-9999.0, -0.21, 2.01, 65535.0])
+def test_what_is_no_reflectance_is_missing_and_told(fill: float) -> None:
+    cube = optical()
+    cube["reflectance"][0, 1, 0, 3] = fill
+    cube["reflectance"][2, 0, 4, 0] = fill
+    cube["clear"][2, 4, 0] = 0.0
+    with pytest.warns(PhysfuseWarning, match=r"1 of 177 reflectance values are below -0.2 or"):
+        opened = one_optical(cube)
+    batch = opened.read(ALL)
+    assert np.argwhere(np.isnan(batch.reflectance)).tolist() == [[0, 1, 3], [2, 0, 16]]
+    assert np.argwhere(batch.outside).tolist() == [[0, 3]]  # what a cloud hides is no matter
+    assert not batch.suspect.any()
+    assert "taken as missing" in opened.stated["reflectance"]
+    # The spread of the fine bands inside a coarse cell does not see it either.
+    cube["reflectance"][0, 1, 0, 3] = np.nan
+    cube["reflectance"][2, 0, 4, 0] = np.nan
+    np.testing.assert_array_equal(batch.extra_sd, one_optical(cube).read(ALL).extra_sd)
+
+
+def test_dates_of_zeros_in_every_band_are_missing_and_told() -> None:
+    cube = optical()
+    cube["reflectance"][1, :, 2, 1:3] = 0.0
+    cube["reflectance"][0, 0, 0, 0] = 0.0
+    with pytest.warns(PhysfuseWarning, match="2 of 60 dates of a pixel are 0 in every band"):
+        batch = one_optical(cube).read(ALL)
+    assert np.isnan(batch.reflectance[1, :, 9:11]).all()
+    assert int(np.isnan(batch.reflectance).sum()) == 6
+    assert not batch.outside.any()
+
+
+@given(
+    st.lists(
+        st.one_of(
+            st.floats(-1e5, 1e5, width=32), st.floats(-0.25, 2.125, width=32), st.just(float("nan"))
+        ),
+        min_size=12,
+        max_size=12,
+    )
+)
+def test_what_is_read_is_a_reflectance_or_missing(values: list[float]) -> None:
+    cube = optical(shape=(4, 3))
+    cube["reflectance"][1, 1] = np.reshape(np.array(values, dtype=np.float32), (4, 3))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PhysfuseWarning)
+        batch = one_optical(cube).read(ALL)
+    given_values = cube.reflectance.values.reshape(3, 3, 12)
+    fits = (given_values >= np.float32(-0.2)) & (given_values <= 2.0)
+    np.testing.assert_array_equal(np.isfinite(batch.reflectance), fits)
+    np.testing.assert_array_equal(batch.reflectance[fits], given_values[fits])
+    odd = np.isfinite(given_values) & ((given_values < 0) | (given_values > 1))
+    np.testing.assert_array_equal(batch.outside, odd.any(axis=1))
+
+
+def test_scaled_integers_beside_zeros_are_still_refused() -> None:
+    cube = optical()
+    cube["reflectance"] = cube.reflectance * 10_000.0
+    cube["reflectance"][1:] = 0.0
+    with pytest.raises(UnitError, match="scaled integers"):
+        one_optical(cube)
 
 
 def test_single_powers_not_above_zero_are_dropped_and_counted() -> None:

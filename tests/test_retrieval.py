@@ -11,7 +11,13 @@ import torch
 import xarray as xr
 
 from physfuse.defaults import platform_name
-from physfuse.errors import CubeError, DomainError, OutputExistsError, UnknownNameError
+from physfuse.errors import (
+    CubeError,
+    DomainError,
+    OutputExistsError,
+    PhysfuseWarning,
+    UnknownNameError,
+)
 from physfuse.inference.operators import OpticalOperator
 from physfuse.inference.state import STATE_TABLE, Constant, Fixed, Variable
 from physfuse.radiative.spectral import LAND_BANDS, band_quadrature
@@ -211,6 +217,45 @@ def test_an_unseen_pixel_owes_everything_to_the_prior(
     result = retrieve(optical, radar, quiet=True)
     np.testing.assert_allclose(result.share_prior.isel(site=1), 1.0, atol=1e-6)
     assert_same(joint.isel(site=[0, 2]), result.isel(site=[0, 2]), rtol=1e-6)
+
+
+def test_fill_values_count_as_missing_and_their_day_is_flagged(
+    cubes: tuple[xr.Dataset, xr.Dataset],
+) -> None:
+    optical = cubes[0].copy(deep=True)
+    clear = (optical.clear > 0.5).values[:, 1]
+    date = int(np.flatnonzero(clear)[2])
+    optical["reflectance"][date, 3, 1] = -9999.0
+    with pytest.warns(PhysfuseWarning, match="1 of .* reflectance values are below -0.2"):
+        filled = retrieve(optical, quiet=True, variables=["lai", "cab"])
+    assert "reflectance: 1 of" in filled.attrs["input_defaults"]
+    optical["reflectance"][date, 3, 1] = np.nan
+    missing = retrieve(optical, quiet=True, variables=["lai", "cab"])
+    for name in ("lai", "lai_std", "cab", "n_optical"):
+        np.testing.assert_array_equal(filled[name].values, missing[name].values)
+    told = filled.quality_flag.values ^ missing.quality_flag.values
+    day = np.flatnonzero(filled.time.values == optical.time.values[date].astype("datetime64[D]"))
+    assert np.argwhere(told).tolist() == [[day.item(), 1]]
+    assert told.max() == int(QualityFlag.OUT_OF_DOMAIN)
+
+
+def test_reflectance_above_one_is_flagged_and_counts_less(
+    cubes: tuple[xr.Dataset, xr.Dataset],
+) -> None:
+    optical = cubes[0].copy(deep=True)
+    date = int(np.flatnonzero((optical.clear > 0.9).values[:, 1])[2])
+    plain = retrieve(optical, quiet=True, variables=["lai"])
+    moved = {}
+    for value in (0.99, 1.01):
+        optical["reflectance"][date, 3, 1] = value
+        result = retrieve(optical, quiet=True, variables=["lai"])
+        near = result.lai.sel(time=optical.time[date], method="nearest")
+        before = plain.lai.sel(time=optical.time[date], method="nearest")
+        moved[value] = float(np.abs(np.log(near / before))[1])
+        flagged = result.quality_flag.values & int(QualityFlag.OUT_OF_DOMAIN)
+        assert bool(flagged.any()) == (value > 1)
+        assert not flagged[:, [0, 2]].any()
+    assert moved[1.01] <= moved[0.99]
 
 
 def test_few_observations_are_flagged(cubes: tuple[xr.Dataset, xr.Dataset]) -> None:

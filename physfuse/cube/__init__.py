@@ -6,6 +6,7 @@ A cube is opened from a path or a Dataset, checked, and stays on disk: :meth:`Op
 
 from __future__ import annotations
 
+from .fill import find_fill
 from .grid import Grid, check_common_grid
 from .loading import reading
 from .opening import Source, open_optical, open_radar
@@ -22,6 +23,7 @@ __all__ = [
     "RadarGeometry",
     "Source",
     "check_common_grid",
+    "find_fill",
     "open_optical",
     "open_radar",
     "reading",

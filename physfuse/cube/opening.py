@@ -28,6 +28,7 @@ from .checks import (
     warn,
 )
 from .data import CubeData
+from .fill import HIGHEST_REFLECTANCE, LOWEST_REFLECTANCE, Fill, find_fill
 from .grid import Grid, check_common_grid, grid_of
 from .loading import load_values, reading
 from .optical import OpticalCube, PlacedSun
@@ -283,10 +284,15 @@ def _check_optical_values(cube: OpticalCube) -> None:
     else:
         clear = np.isfinite(values).all(axis=1).astype(np.float32)
     check_clear(clear, label)
-    check_reflectance(values, clear, dataset["reflectance"].attrs, label)
+    values = values[:, cube.channels]
+    fill = find_fill(values)
+    empty = fill.empty[:, None]
+    check_reflectance(np.where(empty, np.nan, values), clear, dataset["reflectance"].attrs, label)
+    _warn_of_fill(cube, values, fill, np.nan_to_num(clear) >= defaults.MIN_CLEAR)
+    values = np.where(fill.any, np.nan, values)
     if not np.isfinite(values).any():
         warn(f"{label}: no reflectance at all (all NaN); {_PRIOR_ONLY}")
-    elif not (np.nan_to_num(clear) >= 0.05).any():
+    elif not (np.nan_to_num(clear) >= defaults.MIN_CLEAR).any():
         warn(f"{label}: no pixel is seen clearly at any date (clear < 0.05); {_PRIOR_ONLY}")
     zenith = cube.geometry(slice(0, 1)).solar_zenith.reshape(cube.time.size, -1)
     low = int((zenith >= defaults.LOWEST_SUN).any(axis=1).sum())
@@ -295,6 +301,32 @@ def _check_optical_values(cube: OpticalCube) -> None:
             f"{label}: {low} of {cube.time.size} acquisitions have the sun lower than "
             f"{90.0 - defaults.LOWEST_SUN:g} degree above the horizon and are left out; check "
             "time (UTC) and place"
+        )
+
+
+def _warn_of_fill(cube: OpticalCube, values: np.ndarray, fill: Fill, clear: np.ndarray) -> None:
+    """Tell of clear values that are none; clouds may hide whatever they like."""
+    finite = np.isfinite(values) & clear[:, None]
+    outside = int((fill.outside & finite).sum())
+    empty = int((fill.empty & clear).sum())
+    whole = values.shape[2] == cube.n_pixels
+    share = "" if whole else f" in a sample of {values.shape[2]} of {cube.n_pixels} pixels"
+    if outside:
+        told = (
+            f"{outside} of {int(finite.sum())} reflectance values are below "
+            f"{LOWEST_REFLECTANCE:g} or above {HIGHEST_REFLECTANCE:g}{share}"
+        )
+        cube.data.stated["reflectance"] = f"{told}: taken as missing"
+        warn(
+            f"{cube.label}: {told}, which is no reflectance (a fill value?); they are taken as "
+            "missing and their days are flagged out_of_domain; set no data to NaN"
+        )
+    if empty:
+        told = f"{empty} of {int(finite.any(axis=1).sum())} dates of a pixel are 0 in every band"
+        cube.data.stated["reflectance_zero"] = f"{told}{share}: taken as missing"
+        warn(
+            f"{cube.label}: {told}{share}, the fill value of Sentinel-2; they are taken as "
+            "missing; set no data to NaN, or clear to 0"
         )
 
 
