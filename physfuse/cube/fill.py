@@ -47,6 +47,9 @@ def find_fill(reflectance: Float32[np.ndarray, "time band pixel"]) -> Fill:
     """
     with np.errstate(invalid="ignore"):
         real = (reflectance >= LOWEST_REFLECTANCE) & (reflectance <= HIGHEST_REFLECTANCE)
-    outside = ~real & np.isfinite(reflectance)
+    outside = np.isfinite(reflectance) & ~real
+    first = real[:, 0] & (reflectance[:, 0] != 0.0)
+    if first.all():  # nearly always: the other bands need no look
+        return Fill(outside, np.zeros_like(first))
     empty = real.any(axis=1) & ~(real & (reflectance != 0.0)).any(axis=1)
     return Fill(outside, empty)
