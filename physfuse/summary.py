@@ -9,7 +9,14 @@ import numpy as np
 import xarray as xr
 
 from physfuse._version import __version__
-from physfuse.cube import OpticalCube, RadarCube, open_optical, open_radar, reading
+from physfuse.cube import (
+    OpticalCube,
+    RadarCube,
+    is_prediction,
+    open_optical,
+    open_radar,
+    reading,
+)
 from physfuse.inference.state import STATE_TABLE, Constant, Dynamics, Fixed, Varying
 from physfuse.radiative.bare_soil import BARE_SOIL_MODELS
 from physfuse.radiative.errors import CubeError, PhysfuseWarning
@@ -118,23 +125,25 @@ def _about_cube(dataset: xr.Dataset, place: tuple[float, float] | None) -> list[
     """Describe a cube of one or both sensors."""
     lines = []
     if "reflectance" in dataset:
-        for optical in open_optical(dataset, place=place):
+        seen = not is_prediction(dataset, "reflectance")
+        for optical in open_optical(dataset, place=place, values=seen):
             clear = dataset["clear"] if "clear" in dataset else None
-            lines += ["optical cube", *_common(optical)]
+            lines += ["optical cube" if seen else "predicted reflectance", *_common(optical)]
             lines += [f"  bands       {' '.join(optical.bands)}"]
             lines += [f"  platforms   {', '.join(sorted(set(optical.platform)))}"]
             if clear is not None:
                 with reading(optical.label, "clear"):
-                    seen = clear.mean(dim=[d for d in clear.dims if d != "time"]).values
+                    share = clear.mean(dim=[d for d in clear.dims if d != "time"]).values
                 lines += [
-                    f"  clear       {np.nanmean(seen):.0%} of all pixels; "
-                    f"{int((seen > 0.5).sum())} dates mostly clear"
+                    f"  clear       {np.nanmean(share):.0%} of all pixels; "
+                    f"{int((share > 0.5).sum())} dates mostly clear"
                 ]
             lines += _stated(optical)
     if "backscatter" in dataset:
-        for radar in open_radar(dataset, place=place):
+        seen = not is_prediction(dataset, "backscatter")
+        for radar in open_radar(dataset, place=place, values=seen):
             orbits = sorted(set(radar.orbit or ()))
-            lines += ["radar cube", *_common(radar)]
+            lines += ["radar cube" if seen else "predicted backscatter", *_common(radar)]
             lines += [f"  channels    {' '.join(radar.polarizations)}"]
             lines += [f"  orbits      {', '.join(orbits) or 'one unknown orbit'}"]
             lines += _stated(radar)

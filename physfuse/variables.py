@@ -121,6 +121,9 @@ DIAGNOSTIC_ATTRIBUTES: Final[dict[str, dict[str, str]]] = {
 }
 """What says how good a day of a pixel is."""
 
+PREDICTION_TITLE: Final = "Predicted observations"
+"""How the title of a file of predictions begins."""
+
 PREDICTION_ATTRIBUTES: Final[dict[str, dict[str, str]]] = {
     "reflectance": _row("1", "predicted surface reflectance", "surface_bidirectional_reflectance"),
     "backscatter": _row(

@@ -73,6 +73,16 @@ def with_attribute(cube: xr.Dataset, name: str, **attributes: str) -> xr.Dataset
     return cube
 
 
+def sites(*names: str) -> xr.Dataset:
+    """Points of the names given, all at one place."""
+    cube = optical().isel(y=0, x=[0] * len(names), drop=True).rename(x="site")
+    return cube.drop_vars("site").assign_coords(
+        site=list(names),
+        x=("site", [650_005.0] * len(names)),
+        y=("site", [5_600_095.0] * len(names)),
+    )
+
+
 def angle(cube: xr.Dataset, name: str, *values: float, **attributes: str) -> xr.Dataset:
     return cube.assign({name: ("time", list(values), attributes)})
 
@@ -148,13 +158,37 @@ OPTICAL: list[tuple[str, Callable[[], xr.Dataset], type[PhysfuseError], tuple[st
         "sun in radians",
         lambda: angle(optical(), "solar_zenith_angle", 0.5, 0.6),
         UnitError,
-        ("radians", "degrees", "numpy.degrees(cube.solar_zenith_angle)"),
+        ("radians", "degrees", "numpy.rad2deg(cube.solar_zenith_angle)"),
     ),
     (
         "view angle in radians by attribute",
         lambda: angle(optical(), "sensor_zenith_angle", 0.1, 0.1, units="radian"),
         UnitError,
-        ("sensor_zenith_angle", "radians", "numpy.degrees"),
+        ("sensor_zenith_angle", "radians", "numpy.rad2deg"),
+    ),
+    (
+        "sun in radians that says degrees",
+        lambda: angle(optical(), "solar_zenith_angle", 0.5, np.nan, units="degrees"),
+        UnitError,
+        ("'degrees'", "0.5", "radians", "at least 2", "numpy.rad2deg(cube.solar_zenith_angle)"),
+    ),
+    (
+        "predicted reflectance",
+        lambda: optical().assign_attrs(title="Predicted observations with uncertainty"),
+        CubeError,
+        ("reflectance is predicted", "--predict-out", "allowed: observations"),
+    ),
+    (
+        "predicted reflectance without a title",
+        lambda: optical().assign(reflectance_q05=optical().reflectance),
+        CubeError,
+        ("reflectance is predicted",),
+    ),
+    (
+        "sites of one name",
+        lambda: sites("A", "B", "A", "C", "B"),
+        GridError,
+        ("'A', 'B' stand for more than one site", "assign_coords(site=", "drop_duplicates('site')"),
     ),
     (
         "view from below",
@@ -300,6 +334,24 @@ RADAR: list[tuple[str, Callable[[], xr.Dataset], type[PhysfuseError], tuple[str,
         ("95", "0 to 89 degree", "NaN"),
     ),
     (
+        "incidence in radians",
+        lambda: angle(radar(), "angle_of_incidence", 0.6, 0.75),
+        UnitError,
+        ("0.75", "radians", "at least 5", "numpy.rad2deg(cube.angle_of_incidence)"),
+    ),
+    (
+        "incidence in radians by attribute",
+        lambda: angle(radar(), "angle_of_incidence", 0.6, 0.75, units="rad"),
+        UnitError,
+        ("'rad'", "numpy.rad2deg(cube.angle_of_incidence)"),
+    ),
+    (
+        "predicted backscatter",
+        lambda: radar().assign_attrs(title="Predicted observations with uncertainty"),
+        CubeError,
+        ("backscatter is predicted", "--predict-out"),
+    ),
+    (
         "no looks",
         lambda: radar().assign_attrs(equivalent_number_of_looks=0.0),
         DomainError,
@@ -412,12 +464,6 @@ def test_cubes_without_a_common_grid(
 
 
 def test_sites_must_be_the_same() -> None:
-    def sites(*names: str) -> xr.Dataset:
-        cube = optical().isel(y=0, x=slice(0, 2), drop=True).rename(x="site")
-        return cube.drop_vars("site").assign_coords(
-            site=list(names), x=("site", [650_005.0] * 2), y=("site", [5_600_095.0] * 2)
-        )
-
     later = sites("A", "C")
     later["time"] = TIMES + np.timedelta64(20, "D")
     with pytest.raises(GridError, match=r"site number 1 is 'B' against 'C'.*sel\(site="):

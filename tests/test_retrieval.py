@@ -418,7 +418,10 @@ def test_landsat_and_venus_are_retrieved_beside_sentinel_2() -> None:
         values = torch.tensor([[rows[i] for i in operator.inputs]], dtype=torch.float64)
         seen = operator.predict(values, torch.zeros(1, dtype=torch.long))[0].numpy()
         cube = xr.Dataset(
-            {"reflectance": (("time", "band", "site"), np.tile(seen[:, None], (len(day), 1, 1)))},
+            {
+                "reflectance": (("time", "band", "site"), np.tile(seen[:, None], (len(day), 1, 1))),
+                "clear": (("time", "site"), np.ones((len(day), 1))),
+            },
             coords={
                 "time": day.astype("datetime64[ns]") + np.timedelta64(11, "h"),
                 "band": list(bands),

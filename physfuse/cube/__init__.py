@@ -6,6 +6,7 @@ A cube is opened from a path or a Dataset, checked, and stays on disk: :meth:`Op
 
 from __future__ import annotations
 
+from .checks import is_prediction
 from .fill import find_fill
 from .grid import Grid, check_common_grid
 from .loading import reading
@@ -24,6 +25,7 @@ __all__ = [
     "Source",
     "check_common_grid",
     "find_fill",
+    "is_prediction",
     "open_optical",
     "open_radar",
     "reading",

@@ -18,6 +18,7 @@ from .checks import (
     backscatter_coefficient,
     check_backscatter,
     check_clear,
+    check_no_prediction,
     check_reflectance,
     check_time,
     check_variable,
@@ -39,6 +40,7 @@ Source = xr.Dataset | str | Path
 
 _WIDE = 2.5  # degrees of latitude or longitude from which the sun is computed pixel by pixel
 _UNKNOWN_ORBIT = "unknown"
+_EXPECTED_NEGATIVE = 0.1  # share of backscatter that noise subtraction may bring to 0 and below
 _PRIOR_ONLY = "it brings nothing, the result is the prior (quality_flag says so)"
 
 
@@ -154,6 +156,11 @@ def _open_optical(
         data.check_dims("clear")
     elif values:
         stated["clear"] = "1 where every band is present, else 0 (default)"
+        warn(
+            f"{label}: no variable 'clear' tells the clouds; every pixel is taken as seen clearly "
+            f"where all its bands are present; add clear(time, {', '.join(data.grid.dims)}), the "
+            "probability 0 to 1 (Sentinel-2 SCL: cube.scl.isin([4, 5, 6]))"
+        )
     has_sun = data.check_angle("solar_zenith_angle", 180.0, None)
     data.check_angle("sensor_zenith_angle", 85.0, defaults.SENSOR_ZENITH)
     data.check_angle("relative_azimuth_angle", 360.0, defaults.RELATIVE_AZIMUTH)
@@ -235,6 +242,8 @@ def _cube_data(
     dataset = spatial_names(dataset)
     if values or variable in dataset:
         check_variable(dataset, variable, channel, label)
+        if values:
+            check_no_prediction(dataset, variable, label)
     elif not {"time", channel} <= set(dataset.coords) or not (
         {"y", "x"} <= set(dataset.dims) or "site" in dataset.dims
     ):
@@ -341,10 +350,13 @@ def _check_radar_values(cube: RadarCube) -> None:
     dropped = int((values[finite] <= 0.0).sum())
     if dropped:
         share = "" if values.size == array.size else f" in a sample of {values.size}"
-        warn(
-            f"{cube.label}: {dropped} of {int(finite.sum())} backscatter values are <= 0{share} "
-            "(noise subtracted beyond the signal, or no data); they are dropped"
-        )
+        told = f"{dropped} of {int(finite.sum())} backscatter values are <= 0{share}"
+        cube.data.stated["backscatter"] = f"{told}: dropped"
+        if dropped > _EXPECTED_NEGATIVE * finite.sum():
+            warn(
+                f"{cube.label}: {told}, more than noise subtracted beyond the signal explains "
+                f"({_EXPECTED_NEGATIVE:.0%}); they are dropped; set no data to NaN"
+            )
 
 
 def _one_family(platforms: Sequence[str], label: str) -> defaults.BandFamily:
