@@ -40,6 +40,7 @@ def test_retrieve_passes_everything_on(calls: list[dict[str, Any]]):
             "model": "physics-calibrated",
             "calibration": "c.json",
             "classes": "crops.csv",
+            "context": None,
             "out": "daily.nc",
             "start": "2021-03-01",
             "end": "2021-04-01",
