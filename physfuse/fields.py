@@ -23,11 +23,10 @@ from physfuse.derived import (
 from physfuse.inference.moments import Summary, summarise
 from physfuse.inference.posterior import StatePosterior
 from physfuse.radiative.errors import PhysfuseWarning
-from physfuse.run import Run, Solved, observed_on
-from physfuse.variables import SPREADS, QualityFlag
+from physfuse.run import Run, Solved, days_from_observations, observed_on
+from physfuse.variables import FAR_DAYS, FEW_ACQUISITIONS, SPREADS, QualityFlag
 
 CHUNK_DAYS = 32
-FEW_OBSERVATIONS = 5  # acquisitions in a whole run
 SATURATED_SLOPE = 0.5  # relative spread of an LAI above 5 that counts as saturated
 
 
@@ -156,8 +155,9 @@ class FieldMaker:
             torch.zeros(solved.problem.n_pixels, dtype=torch.long),
         ).numpy()
         flag = np.zeros((len(run.days), solved.problem.n_pixels), dtype=np.uint8)
-        flag[:, total == 0] |= np.uint8(QualityFlag.PRIOR_ONLY)
-        flag[:, (total > 0) & (total < FEW_OBSERVATIONS)] |= np.uint8(QualityFlag.FEW_OBSERVATIONS)
+        away = days_from_observations(solved.problem, run.knot_days, run.days)
+        flag[away > FAR_DAYS] |= np.uint8(QualityFlag.PRIOR_ONLY)
+        flag[:, (total > 0) & (total < FEW_ACQUISITIONS)] |= np.uint8(QualityFlag.FEW_OBSERVATIONS)
         flag[:, ~solved.converged.numpy()] |= np.uint8(QualityFlag.NOT_CONVERGED)
         if self.light_names:
             flag[self.low_sun] |= np.uint8(QualityFlag.SUN_TOO_LOW)

@@ -276,6 +276,23 @@ def test_the_range_asked_for_is_the_range_written(
         np.testing.assert_allclose(inner[name].values, there.values, rtol=0.02)
 
 
+def test_days_far_from_any_observation_are_flagged_as_the_prior_alone(
+    cubes: tuple[xr.Dataset, xr.Dataset],
+) -> None:
+    optical = cubes[0].isel(site=[0])
+    result = retrieve(optical, quiet=True, start="2021-04-01", end="2021-12-31")
+    counted = np.flatnonzero(result.n_optical.values[:, 0])
+    away = np.abs(np.arange(result.time.size)[:, None] - counted).min(1)
+    flagged = (result.quality_flag.values[:, 0] & int(QualityFlag.PRIOR_ONLY)) > 0
+    np.testing.assert_array_equal(flagged, away > 90)
+    assert flagged.any()
+    assert not flagged.all()
+    assert float(result.share_prior.values[flagged].min()) > 0.99
+    # The flag does not depend on what else is written.
+    fewer = retrieve(optical, quiet=True, start="2021-04-01", end="2021-12-31", variables=["cab"])
+    np.testing.assert_array_equal(fewer.quality_flag.values, result.quality_flag.values)
+
+
 def test_beyond_the_observations_the_state_goes_to_its_prior(
     cubes: tuple[xr.Dataset, xr.Dataset],
 ) -> None:
