@@ -32,6 +32,8 @@ MODELS = {
 }
 """Models that can be asked for, each with what it is."""
 
+_CHANNELS = {"reflectance": "band", "backscatter": "polarization"}
+
 
 def info(
     source: str | Path | xr.Dataset | None = None, *, place: tuple[float, float] | None = None
@@ -107,6 +109,8 @@ def _about_source(source: str | Path | xr.Dataset, place: tuple[float, float] | 
         warnings.simplefilter("always", PhysfuseWarning)
         if "quality_flag" in dataset:
             lines = _about_daily(dataset)
+        elif predicted := [name for name in _CHANNELS if is_prediction(dataset, name)]:
+            lines = _about_prediction(dataset, [name for name in predicted if name in dataset])
         elif "reflectance" in dataset or "backscatter" in dataset:
             lines = _about_cube(dataset, place)
         else:
@@ -125,10 +129,9 @@ def _about_cube(dataset: xr.Dataset, place: tuple[float, float] | None) -> list[
     """Describe a cube of one or both sensors."""
     lines = []
     if "reflectance" in dataset:
-        seen = not is_prediction(dataset, "reflectance")
-        for optical in open_optical(dataset, place=place, values=seen):
+        for optical in open_optical(dataset, place=place):
             clear = dataset["clear"] if "clear" in dataset else None
-            lines += ["optical cube" if seen else "predicted reflectance", *_common(optical)]
+            lines += ["optical cube", *_common(optical)]
             lines += [f"  bands       {' '.join(optical.bands)}"]
             lines += [f"  platforms   {', '.join(sorted(set(optical.platform)))}"]
             if clear is not None:
@@ -140,13 +143,30 @@ def _about_cube(dataset: xr.Dataset, place: tuple[float, float] | None) -> list[
                 ]
             lines += _stated(optical)
     if "backscatter" in dataset:
-        seen = not is_prediction(dataset, "backscatter")
-        for radar in open_radar(dataset, place=place, values=seen):
+        for radar in open_radar(dataset, place=place):
             orbits = sorted(set(radar.orbit or ()))
-            lines += ["radar cube" if seen else "predicted backscatter", *_common(radar)]
+            lines += ["radar cube", *_common(radar)]
             lines += [f"  channels    {' '.join(radar.polarizations)}"]
             lines += [f"  orbits      {', '.join(orbits) or 'one unknown orbit'}"]
             lines += _stated(radar)
+    return lines
+
+
+def _about_prediction(dataset: xr.Dataset, names: list[str]) -> list[str]:
+    """Describe what ``--predict-out`` has written."""
+    time = np.datetime_as_string(dataset["time"].values, unit="D")
+    lines = []
+    for name in names:
+        channel = _CHANNELS[name]
+        array = dataset[name]
+        pixels = array.size // (array.sizes["time"] * array.sizes[channel])
+        labels = " ".join(map(str, dataset[channel].values))
+        lines += [
+            f"predicted {name}, with its uncertainty",
+            f"  dates       {time.size}, {time[0]} to {time[-1]}",
+            f"  pixels      {pixels}",
+            f"  {channel + 's':<11} {labels}",
+        ]
     return lines
 
 
