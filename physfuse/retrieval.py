@@ -42,7 +42,7 @@ from physfuse.output import DailyWriter, check_output_path, input_attributes
 from physfuse.prediction import Predictor, open_target
 from physfuse.progress import progress_bar
 from physfuse.radiative.errors import DomainError
-from physfuse.run import Run, plan_run, problem_of, read_batch, solve
+from physfuse.run import Run, outside_on, plan_run, problem_of, read_batch, solve
 from physfuse.variables import check_variables
 from physfuse.workers import in_order
 
@@ -288,6 +288,7 @@ class _Part(NamedTuple):
     at: np.ndarray
     problem: Problem
     geometry: OpticalGeometry | RadarGeometry | None
+    outside: np.ndarray | None
 
 
 class _Task(NamedTuple):
@@ -314,15 +315,17 @@ def _tasks(
         count = pixels.stop - pixels.start
         of_pixel = np.zeros(count, np.int64) if known is None else known.of_pixel[pixels]
         read = read_batch(runs[0], pixels)
+        outside = outside_on(runs[0], read[0])
         parts = []
         for k in np.unique(of_pixel).tolist():
             at = np.flatnonzero(of_pixel == k)
             problem = problem_of(runs[k], *read, np.arange(pixels.start, pixels.stop))
             if len(at) == count:
-                parts.append(_Part(k, at, problem, geometry))
+                parts.append(_Part(k, at, problem, geometry, outside))
                 continue
             some = None if geometry is None else _of_pixels(geometry, at)
-            parts.append(_Part(k, at, problem.take(torch.from_numpy(at)), some))
+            part = problem.take(torch.from_numpy(at))
+            parts.append(_Part(k, at, part, some, None if outside is None else outside[:, at]))
         yield _Task(pixels, parts)
 
 
@@ -345,7 +348,7 @@ def _worker(
         fields, predictions = [], []
         for part in task.parts:
             solved = solve(runs[part.run], part.problem)
-            fields.append(makers[part.run].fields(solved))
+            fields.append(makers[part.run].fields(solved, part.outside))
             if predictor is not None and part.geometry is not None:
                 predictions.append(predictor.predict(runs[part.run], part.geometry, solved))
         at = [part.at for part in task.parts]

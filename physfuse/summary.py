@@ -14,7 +14,14 @@ import xarray as xr
 
 from physfuse._version import __version__
 from physfuse.calibration import CLASS_FORMAT, FORMAT, Calibration, load_calibration
-from physfuse.cube import OpticalCube, RadarCube, open_optical, open_radar
+from physfuse.cube import (
+    OpticalCube,
+    RadarCube,
+    is_prediction,
+    open_optical,
+    open_radar,
+    reading,
+)
 from physfuse.inference.state import STATE_TABLE, Constant, Dynamics, Fixed, Varying
 from physfuse.models.hybrid_card import CARD, KIND, load_hybrid
 from physfuse.radiative.bare_soil import BARE_SOIL_MODELS
@@ -32,6 +39,8 @@ MODELS = {
     "hybrid": "physics with a learned prior mean, a bounded residual and learned noise",
 }
 """Models that can be asked for, each with what it is."""
+
+_CHANNELS = {"reflectance": "band", "backscatter": "polarization"}
 
 
 def info(
@@ -113,6 +122,8 @@ def _about_source(source: str | Path | xr.Dataset, place: tuple[float, float] | 
         warnings.simplefilter("always", PhysfuseWarning)
         if "quality_flag" in dataset:
             lines = _about_daily(dataset)
+        elif predicted := [name for name in _CHANNELS if is_prediction(dataset, name)]:
+            lines = _about_prediction(dataset, [name for name in predicted if name in dataset])
         elif "reflectance" in dataset or "backscatter" in dataset:
             lines = _about_cube(dataset, place)
         else:
@@ -213,10 +224,11 @@ def _about_cube(dataset: xr.Dataset, place: tuple[float, float] | None) -> list[
             lines += [f"  bands       {' '.join(optical.bands)}"]
             lines += [f"  platforms   {', '.join(sorted(set(optical.platform)))}"]
             if clear is not None:
-                seen = clear.mean(dim=[d for d in clear.dims if d != "time"]).values
+                with reading(optical.label, "clear"):
+                    share = clear.mean(dim=[d for d in clear.dims if d != "time"]).values
                 lines += [
-                    f"  clear       {np.nanmean(seen):.0%} of all pixels; "
-                    f"{int((seen > 0.5).sum())} dates mostly clear"
+                    f"  clear       {np.nanmean(share):.0%} of all pixels; "
+                    f"{int((share > 0.5).sum())} dates mostly clear"
                 ]
             lines += _stated(optical)
     if "backscatter" in dataset:
@@ -226,6 +238,24 @@ def _about_cube(dataset: xr.Dataset, place: tuple[float, float] | None) -> list[
             lines += [f"  channels    {' '.join(radar.polarizations)}"]
             lines += [f"  orbits      {', '.join(orbits) or 'one unknown orbit'}"]
             lines += _stated(radar)
+    return lines
+
+
+def _about_prediction(dataset: xr.Dataset, names: list[str]) -> list[str]:
+    """Describe what ``--predict-out`` has written."""
+    time = np.datetime_as_string(dataset["time"].values, unit="D")
+    lines = []
+    for name in names:
+        channel = _CHANNELS[name]
+        array = dataset[name]
+        pixels = array.size // (array.sizes["time"] * array.sizes[channel])
+        labels = " ".join(map(str, dataset[channel].values))
+        lines += [
+            f"predicted {name}, with its uncertainty",
+            f"  dates       {time.size}, {time[0]} to {time[-1]}",
+            f"  pixels      {pixels}",
+            f"  {channel + 's':<11} {labels}",
+        ]
     return lines
 
 

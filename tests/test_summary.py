@@ -61,8 +61,26 @@ def test_what_looks_wrong_is_told(season):
 
 def test_a_radar_cube_tells_channels_and_orbits(season):
     told = info(season.radar)
-    for word in ("radar cube", "VV VH", "110, 161, 37, 88", "none needed"):
+    for word in ("radar cube", "VV VH", "110, 161, 37, 88", "values are <= 0: dropped"):
         assert word in told
+    # Noise that is subtracted brings dark pixels below 0: that is no fault of the cube.
+    assert "what looks wrong" not in told
+
+
+def test_a_cube_without_clear_looks_wrong(season):
+    told = info(season.optical.drop_vars("clear"))
+    _, wrong = told.split("what looks wrong")
+    assert "no variable 'clear' tells the clouds" in wrong
+    assert "clear: 1 where every band is present" in told
+
+
+def test_predictions_are_told_as_such(season):
+    values = season.optical.reflectance
+    predicted = xr.Dataset({"reflectance": values, "reflectance_q05": values})
+    told = info(predicted)  # which does not tell its place
+    for words in ("predicted reflectance", "15, 2021-05-0", "pixels      3", "B8A"):
+        assert words in told
+    assert "optical cube" not in told
 
 
 def test_an_output_tells_values_and_provenance():

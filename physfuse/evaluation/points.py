@@ -16,8 +16,10 @@ from physfuse.cube import (
     RadarCube,
     Source,
     check_common_grid,
+    find_fill,
     open_optical,
     open_radar,
+    reading,
 )
 from physfuse.radiative.errors import CubeError, DomainError, unknown_name
 from physfuse.scores import Values
@@ -224,7 +226,12 @@ def _points(
         width = cube.grid.row_width
         rows = xr.DataArray(pixels // width, dims="site")
         out = dataset.isel(y=rows, x=xr.DataArray(pixels % width, dims="site"))
-    out = out.assign_coords(site=names).load()
+    out = out.assign_coords(site=names)
+    for name, variable in out.variables.items():
+        with reading(cube.label, name):
+            variable.load()
+    if isinstance(cube, OpticalCube):
+        out = _without_fill(out, list(cube.channels))
     if isinstance(cube, OpticalCube) and "clear" not in out:
         finite = out["reflectance"].notnull().all("band")
         out = out.assign(clear=finite.astype(np.float32))
@@ -232,6 +239,16 @@ def _points(
         if name in out and "site" not in out[name].dims:
             out[name] = out[name].expand_dims(site=out["site"].values)
     return out
+
+
+def _without_fill(dataset: xr.Dataset, channels: list[int]) -> xr.Dataset:
+    """Points whose values that are no reflectance are missing: nothing is scored against them."""
+    reflectance = dataset["reflectance"].transpose("time", "band", "site")
+    fill = np.zeros(reflectance.shape, dtype=bool)
+    fill[:, channels] = find_fill(reflectance.values[:, channels].astype(np.float32)).any
+    if not fill.any():
+        return dataset
+    return dataset.assign(reflectance=reflectance.where(~fill))
 
 
 def _orbits(cubes: Sequence[RadarCube]) -> tuple[str, ...] | None:

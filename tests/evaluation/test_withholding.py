@@ -8,7 +8,13 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from physfuse.errors import CubeError, DomainError, FileFormatError, UnknownNameError
+from physfuse.errors import (
+    CubeError,
+    DomainError,
+    FileFormatError,
+    PhysfuseWarning,
+    UnknownNameError,
+)
 from physfuse.evaluation.points import Points, index_of, open_points
 from physfuse.evaluation.withholding import (
     Target,
@@ -175,7 +181,7 @@ def test_pixels_of_a_map_become_points_with_their_values():
     time = np.datetime64("2021-05-01T10:40", "ns") + np.arange(4) * np.timedelta64(5, "D")
     values = rng.uniform(0.05, 0.4, size=(4, 2, 30, 40)).astype(np.float32)
     cube = xr.Dataset(
-        {"reflectance": (("time", "band", "y", "x"), values, {"units": "1"})},
+        {"reflectance": (("time", "band", "y", "x"), values.copy(), {"units": "1"})},
         coords={
             "time": time,
             "band": ["B04", "B08"],
@@ -184,14 +190,25 @@ def test_pixels_of_a_map_become_points_with_their_values():
         },
         attrs={"latitude": 50.0, "longitude": 4.0},
     )
-    found = open_points(cube, None, n_sites=20, named=["y29_x39"], seed=1)
+    cube["reflectance"][1, 0, 29, 39] = -9999.0  # nothing is scored against a fill value
+    values[1, 0, 29, 39] = np.nan
+    with (
+        pytest.warns(PhysfuseWarning, match="no variable 'clear'"),
+        pytest.warns(PhysfuseWarning, match="1 of 9600 reflectance values are below -0.2"),
+    ):
+        found = open_points(cube, None, n_sites=20, named=["y29_x39"], seed=1)
     assert "y29_x39" in found.sites
     assert len(found.sites) in (20, 21)
     for s, name in enumerate(found.sites):
         row, column = (int(part[1:]) for part in name.split("_"))
         np.testing.assert_array_equal(found.reflectance[:, :, s], values[:, :, row, column])
         assert found.block[name] == f"square {row // 20},{column // 20}"
-    assert found.clear(0.5).all()
+    unseen = 1, found.sites.index("y29_x39")
+    assert np.argwhere(~found.clear(0.5)).tolist() == [list(unseen)]
+    cube = cube.assign(
+        reflectance=cube.reflectance.copy(data=values),
+        clear=(("time", "y", "x"), np.ones((4, 30, 40))),
+    )
     with pytest.raises(UnknownNameError, match="y40_x1"):
         open_points(cube, None, named=["y40_x1"])
     half = cube.isel(time=slice(0, 2)), cube.isel(time=slice(2, 4))
