@@ -17,7 +17,7 @@ from physfuse.inference.likelihood import log_student
 from physfuse.inference.moments import summarise
 from physfuse.inference.spread import widening
 from physfuse.inference.state import STATE_TABLE, Variable, Varying
-from physfuse.measurements import Measurements, read_measurements
+from physfuse.measurements import Measurements, check_days, read_measurements
 from physfuse.models.hybrid import Hybrid
 from physfuse.radiative.errors import DomainError, FileFormatError, unknown_name
 from physfuse.run import Run
@@ -25,7 +25,6 @@ from physfuse.through_solve import solved_with_graph
 
 RELATIVE_ERROR, LEAST_ERROR = 0.2, 0.1
 """Standard deviation of a measured LAI where the list has none: 20 %, and 0.1 at least."""
-LARGEST = 4.0  # 95 % quantiles of the prior
 
 
 class Labels(NamedTuple):
@@ -88,13 +87,6 @@ def _with_error(one: Measurements, rows: dict[str, Variable], name: str) -> Meas
     if one.variable not in rows:
         raise unknown_name(f"variable that can be trained with ({name})", one.variable, rows)
     row = rows[one.variable]
-    highest = LARGEST * row.q95
-    wrong = one.value[(one.value < 0) | (one.value > highest)]
-    if wrong.size:
-        raise DomainError(
-            f"{name}: {one.variable} is {wrong[0]:g}; allowed: 0 to {highest:g} {row.unit}. Is it "
-            "in another unit?"
-        )
     sd = one.sd
     if sd is None and one.variable != "lai":
         raise FileFormatError(
@@ -124,15 +116,8 @@ def check_labels(measured: Sequence[Measurements], run: Run, name: str) -> None:
     DomainError
         A day outside the cubes' dates, or a variable that no sensor of theirs sees.
     """
-    first, last = int(run.knot_days[0]), int(run.knot_days[-1])
+    check_days(measured, int(run.knot_days[0]), int(run.knot_days[-1]), 0, name)
     for one in measured:
-        outside = one.day[(one.day < first) | (one.day > last)]
-        if outside.size:
-            ends = " to ".join(str(np.datetime64(day, "D")) for day in (first, last))
-            raise DomainError(
-                f"{name}: {one.variable} was measured on {np.datetime64(int(outside[0]), 'D')}, "
-                f"and the cubes hold {ends}: leave out what they cannot see"
-            )
         if run.plan.layout.component_of(one.variable) is None:
             raise DomainError(
                 f"{name}: {one.variable} is seen by no sensor of these cubes; give the cubes of "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -15,10 +16,15 @@ from physfuse.csv_lists import (
     require_columns,
     unknown_site,
 )
+from physfuse.inference.state import STATE_TABLE
 from physfuse.radiative.errors import DomainError, FileFormatError, unknown_name
 from physfuse.scores import Values
 from physfuse.variables import DERIVED_ATTRIBUTES, STATE_ATTRIBUTES
 
+LARGEST = 4.0
+"""Times the 95 % quantile of its prior a measured state may be."""
+
+_FRACTIONS = ("fapar", "fapar_white", "fcover", "albedo")
 _TIME = ("time", "date")
 _SD = "_sd"
 
@@ -45,6 +51,46 @@ class Measurements(NamedTuple):
     sd: Values | None
 
 
+def range_of(variable: str) -> tuple[float, float]:
+    """Smallest and largest value that a measurement of a variable may have."""
+    if variable in _FRACTIONS:
+        return 0.0, 1.0
+    row = next((row for row in STATE_TABLE if row.name == variable), None)
+    if row is None:
+        return 0.0, math.inf
+    return (0.0 if row.q05 >= 0 else LARGEST * row.q05), LARGEST * row.q95
+
+
+def check_days(
+    measured: Sequence[Measurements], first: int, last: int, margin: int, name: str
+) -> None:
+    """Refuse measurements of days that cubes say nothing of.
+
+    Parameters
+    ----------
+    measured : sequence of Measurements
+    first, last : int
+        Of the cubes' acquisitions, since 1970-01-01. [d]
+    margin : int
+        By which a measurement may lie outside. [d]
+    name : str
+        Of the list.
+
+    Raises
+    ------
+    DomainError
+    """
+    for one in measured:
+        outside = one.day[(one.day < first - margin) | (one.day > last + margin)]
+        if outside.size:
+            epoch = np.datetime64("1970-01-01", "D")
+            raise DomainError(
+                f"{name}: {one.variable} was measured on {epoch + int(outside[0])}, and the cubes "
+                f"go from {epoch + first} to {epoch + last}: leave {outside.size} of "
+                f"{one.day.size} measurements out, or give cubes of those days"
+            )
+
+
 def read_measurements(path: str | Path, sites: Sequence[str]) -> list[Measurements]:
     """Measurements of a list.
 
@@ -65,7 +111,8 @@ def read_measurements(path: str | Path, sites: Sequence[str]) -> list[Measuremen
     Raises
     ------
     FileFormatError, UnknownNameError, DomainError
-        Other columns, sites or variables; cells that are no time or number; a negative error.
+        Other columns, sites or variables; cells that are no time or number; a value out of all
+        range; a negative error.
     """
     path = Path(path)
     rows, columns = read_table(path)
@@ -103,6 +150,15 @@ def read_measurements(path: str | Path, sites: Sequence[str]) -> list[Measuremen
         time = [parsed_time(path, line, row[given[0]]) for line, row in cells]
         day = np.array(time).astype("datetime64[D]").astype(np.int64)
         value = [parsed_number(path, line, variable, row[variable]) for line, row in cells]
+        lowest, highest = range_of(variable)
+        for number, (line, _) in zip(value, cells, strict=True):
+            if not lowest <= number <= highest:
+                limit = "and more" if math.isinf(highest) else f"to {highest:g}"
+                raise DomainError(
+                    f"{path.name}, line {line}: {variable} is {number:g}; allowed: {lowest:g} "
+                    f"{limit}. Is it in another unit, or a sign that there is none? Leave such a "
+                    "cell empty"
+                )
         sd = None
         if variable + _SD in columns:
             name = variable + _SD

@@ -56,6 +56,17 @@ def _figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), layout="constrained")
 
 
+def _cases(table: Table, gap: float | str, channel: str, arms: Sequence[str]) -> int:
+    """Number of targets of a gap."""
+    rows = [table.get(arm, gap, channel, "rmse") for arm in arms]
+    return max((row.n for row in rows if row), default=0)
+
+
+def _has_intervals(table: Table) -> bool:
+    """Whether there is more than one block to draw from."""
+    return any(math.isfinite(row.low) for row in table.rows if row.metric == "rmse")
+
+
 def _by_gap(
     table: Table, draw: Callable[[Axes, str, Sequence[str], Any], None], label: str, height: float
 ) -> Figure:
@@ -67,11 +78,13 @@ def _by_gap(
     place = np.linspace(-0.34, 0.34, len(arms)) if len(arms) > 1 else np.zeros(1)
     for axis, channel in zip(axes, channels, strict=True):
         draw(axis, channel, arms, place)
-        axis.set_xticks(range(len(table.gaps)), [f"{gap:g}" for gap in table.gaps])
+        counts = [_cases(table, gap, channel, arms) for gap in table.gaps]
+        names = [f"{gap:g}\nn {n}" for gap, n in zip(table.gaps, counts, strict=True)]
+        axis.set_xticks(range(len(table.gaps)), names)
         axis.set_xlim(-0.55, len(table.gaps) - 0.45)
         for edge in range(len(table.gaps) - 1):
             axis.axvline(edge + 0.5, color="0.88", lw=0.8, zorder=0)
-        axis.set_xlabel("gap [d]")
+        axis.set_xlabel("gap [d], targets n")
         axis.set_title(channel, loc="left", fontsize=10)
         axis.spines[["top", "right"]].set_visible(False)
     axes[0].set_ylabel(label)
@@ -112,7 +125,8 @@ def rmse_by_gap(table: Table) -> Figure:
             )
         axis.set_ylim(bottom=0)
 
-    return _by_gap(table, draw, "RMSE, 95 % by block", 3.3)
+    label = "RMSE, 95 % by block" if _has_intervals(table) else "RMSE (one block: no interval)"
+    return _by_gap(table, draw, label, 3.3)
 
 
 def coverage_by_gap(table: Table) -> Figure:
@@ -212,7 +226,9 @@ def against_field(cases: Mapping[str, Cases]) -> Figure:
     axes = figure.subplots(len(cases), columns, squeeze=False)
     for row, (variable, one) in enumerate(cases.items()):
         styles = _style(list(one.arms))
-        far = max(float(one.truth.max()), *(float(np.max(p.median)) for p in one.arms.values()))
+        values = [one.truth, *(p.median for p in one.arms.values())]
+        far = max(float(np.max(v)) for v in values)
+        near = min(0.0, *(float(np.min(v)) for v in values))
         for column in range(columns):
             axis = axes[row][column]
             if column >= len(one.arms):
@@ -233,8 +249,8 @@ def against_field(cases: Mapping[str, Cases]) -> Figure:
                 alpha=0.6,
             )
             axis.axline((0, 0), slope=1, color="0.2", lw=0.8, ls="--")
-            axis.set_xlim(0, 1.08 * far)
-            axis.set_ylim(0, 1.25 * far)
+            axis.set_xlim(1.08 * near, 1.08 * far)
+            axis.set_ylim(1.25 * near, 1.25 * far)
             axis.set_xlabel(f"{variable} measured")
             if column == 0:
                 axis.set_ylabel(f"{variable} predicted, 90 %")

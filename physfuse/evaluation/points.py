@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from physfuse.classes import ClassSource, read_classes
 from physfuse.context import ContextSource, read_context
+from physfuse.csv_lists import unknown_site
 from physfuse.cube import (
     OpticalCube,
     RadarCube,
@@ -21,7 +22,7 @@ from physfuse.cube import (
     open_radar,
     reading,
 )
-from physfuse.radiative.errors import CubeError, DomainError, unknown_name
+from physfuse.radiative.errors import CubeError, DomainError
 from physfuse.scores import Values
 
 RED, NEAR_INFRARED = "B04", "B08"
@@ -96,7 +97,7 @@ class Points(NamedTuple):
         known = {name: i for i, name in enumerate(self.sites)}
         for name in sites:
             if name not in known:
-                raise unknown_name("site", name, known)
+                raise unknown_site(name, known, "a point")
         at = [known[name] for name in sites]
         radar = None if self.radar is None else self.radar.isel(site=at)
         return self._replace(optical=self.optical.isel(site=at), radar=radar)
@@ -166,7 +167,7 @@ def open_points(
         raise CubeError("two sites of the cube have the same name; rename them")
     for name in named:
         if name not in known:
-            raise unknown_name("site of the cube", name, known)
+            raise unknown_site(name, known, "a list")
     pixels = np.arange(grid.n_pixels)
     if n_sites is not None and n_sites < pixels.size:
         if n_sites < 1:

@@ -17,12 +17,18 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from physfuse.csv_lists import parsed_number, parsed_time, read_table, require_columns
+from physfuse.csv_lists import (
+    parsed_number,
+    parsed_time,
+    places_of,
+    read_table,
+    require_columns,
+    unknown_site,
+)
 from physfuse.radiative.errors import (
     CubeError,
     DomainError,
     PhysfuseWarning,
-    unknown_name,
 )
 from physfuse.retrieval import retrieve
 from physfuse.scores import Values
@@ -70,7 +76,7 @@ def read_targets(path: str | Path, points: Points) -> list[Target]:
     ----------
     path : str or Path
         CSV with columns ``site``, ``time`` and ``gap_days``; ``site`` may be missing where there
-        is one point only.
+        is one point only, and the time of day where there is one acquisition on a date only.
     points : Points
         Whose sites and times they are.
 
@@ -83,7 +89,7 @@ def read_targets(path: str | Path, points: Points) -> list[Target]:
     FileFormatError
         Other columns, an empty list, or what is no time or number.
     CubeError
-        A time without an acquisition.
+        A time without an acquisition, or a date without a time on which there are several.
     UnknownNameError
         A site that does not exist.
     """
@@ -98,11 +104,20 @@ def read_targets(path: str | Path, points: Points) -> list[Target]:
     for line, row in enumerate(rows, start=2):
         site = row.get("site") or (known[0] if alone else "")
         if site not in known:
-            raise unknown_name(f"site ({path.name}, line {line})", site, known)
+            raise unknown_site(site, places_of(known), f"{path.name}, line {line}")
         when = parsed_time(path, line, row["time"])
         distance = np.abs(times - when)
         at = int(distance.argmin())
-        if distance[at] > SAME_TIME:
+        if len(row["time"].strip()) == len("2018-05-11"):
+            own = np.flatnonzero(times.astype("datetime64[D]") == when.astype("datetime64[D]"))
+            if own.size > 1:
+                given = ", ".join(str(t)[:16] for t in times[own])
+                raise CubeError(
+                    f"{path.name}, line {line}: there are {own.size} acquisitions on "
+                    f"{row['time']}; give the time of one, {given}"
+                )
+            at = int(own[0]) if own.size else at
+        if distance[at] > SAME_TIME and times[at].astype("datetime64[D]") != when:
             raise CubeError(
                 f"{path.name}, line {line}: there is no acquisition at {row['time']}; the nearest "
                 f"is {str(times[at])[:16]}; give the time of an acquisition within 2 minutes"

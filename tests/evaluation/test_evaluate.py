@@ -216,6 +216,8 @@ def test_a_file_in_place_of_the_folder_is_refused(tmp_path: Path, cubes):
         ("site,time,lai\nF0000,May,1\n", FileFormatError, "'May' is no time"),
         ("site,time,lai\nF7,2021-05-01,1\n", UnknownNameError, "line 2"),
         ("site,time,lai,lai_sd\nF0000,2021-05-01,1,-1\n", DomainError, "lai_sd is -1"),
+        ("site,time,lai\nF0000,2021-05-01,-9999\n", DomainError, "lai is -9999; allowed: 0 to 24"),
+        ("site,time,fapar\nF0000,2021-05-01,62\n", DomainError, "allowed: 0 to 1. Is it in an"),
     ],
 )
 def test_what_is_wrong_in_measurements_is_named(
@@ -225,6 +227,13 @@ def test_what_is_wrong_in_measurements_is_named(
     path.write_text(text)
     with pytest.raises(error, match=message):
         read_measurements(path, points.sites)
+
+
+def test_measurements_of_other_years_are_refused(cubes, tmp_path: Path):
+    path = tmp_path / "field.csv"
+    path.write_text("site,time,lai\nF0000,2021-05-01,1\nF0000,2025-05-01,2\n")
+    with pytest.raises(DomainError, match=r"measured on 2025-05-01.*leave 1 of 2 measurements"):
+        evaluate(cubes[0], in_situ=path, quiet=True)
 
 
 def test_measurements_are_read_with_either_name_of_the_time(points, tmp_path: Path):

@@ -113,6 +113,18 @@ def test_what_is_wrong_in_a_list_is_named_with_its_line(
         read_targets(path, points)
 
 
+def test_a_date_stands_for_its_only_acquisition(points: Points, targets, tmp_path: Path):
+    path = tmp_path / "list.csv"
+    time = points.optical["time"].values[3]
+    path.write_text(f"site,time,gap_days\nF0000,{str(time)[:10]},15\n")
+    assert read_targets(path, points) == [Target("F0000", 3, 15.0)]
+    twice = points.optical["time"].values.copy()
+    twice[4] = time + np.timedelta64(3, "h")
+    both = points._replace(optical=points.optical.assign_coords(time=twice))
+    with pytest.raises(CubeError, match=f"2 acquisitions on {str(time)[:10]}; give the time of"):
+        read_targets(path, both)
+
+
 def test_a_list_that_is_not_there_or_no_text_is_refused(points: Points, tmp_path: Path):
     with pytest.raises(FileNotFoundError):
         read_targets(tmp_path / "none.csv", points)
