@@ -90,6 +90,16 @@ examples:
       no-radar,radar-shuffled --baselines linear,gp --out judged
   physfuse evaluate --optical points.nc --withheld targets.csv --in-situ lai.csv --out judged"""
 
+_PLOT = """\
+Draw the daily variables of a file: maps on a few days, and the series of a few pixels or points
+with their 90 % intervals. Cubes that are given show when the pixel was seen."""
+
+_PLOT_EXAMPLES = """\
+examples:
+  physfuse plot daily.nc --out daily.png
+  physfuse plot daily.nc --variables lai,fapar --site y3_x5,y40_x2 --date 2021-06-01 \\
+      --optical optical.nc --out field.png"""
+
 _DEMO = """\
 Simulate a small season and retrieve it, with optical, radar and both: daily.nc and daily.png are
 written, error and coverage against the truth printed."""
@@ -223,6 +233,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_fit(verb("fit", _FIT, _FIT_EXAMPLES, _fit))
     _add_simulate(verb("simulate", _SIMULATE, _SIMULATE_EXAMPLES, _simulate))
     _add_evaluate(verb("evaluate", _EVALUATE, _EVALUATE_EXAMPLES, _evaluate))
+    _add_plot(verb("plot", _PLOT, _PLOT_EXAMPLES, _plot))
     demo = verb("demo", _DEMO, "", _demo)
     demo.add_argument("--out", default="demo", metavar="DIR", help="folder to write (demo)")
     _add_output(demo)
@@ -433,6 +444,18 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     _add_output(parser)
 
 
+def _add_plot(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("file", metavar="FILE", help="daily variables, from physfuse retrieve")
+    add("--out", required=True, metavar="FILE", help="figure, .png, .pdf, .svg or .jpg")
+    add("--variables", type=_names, metavar="A,B", help="one to four (lai,cab,soil_moisture)")
+    add("--site", type=_names, metavar="A,B", help="points, or pixels as y12_x30, with series")
+    add("--date", type=_names, metavar="D,D", help="days of the maps, YYYY-MM-DD")
+    add("--optical", metavar="FILE", help="cube that it came from: clear dates are marked")
+    add("--radar", metavar="FILE", help="cube that it came from: VV beside the soil moisture")
+    add("--overwrite", action="store_true", help="replace a figure that exists")
+
+
 def _gaps(text: str) -> list[float]:
     """Lengths in days separated by commas."""
     try:
@@ -618,6 +641,22 @@ def _demo(arguments: argparse.Namespace) -> None:
     result = demo(arguments.out, quiet=arguments.quiet, overwrite=arguments.overwrite)
     sys.stdout.write(score_table(result.scores))
     sys.stdout.write("".join(f"{path}\n" for path in result.files))
+
+
+def _plot(arguments: argparse.Namespace) -> None:
+    from physfuse.plot import plot_file
+
+    path = plot_file(
+        arguments.file,
+        arguments.out,
+        variables=arguments.variables,
+        dates=arguments.date,
+        sites=arguments.site,
+        optical=arguments.optical,
+        radar=arguments.radar,
+        overwrite=arguments.overwrite,
+    )
+    sys.stdout.write(f"{path}\n")
 
 
 def _info(arguments: argparse.Namespace) -> None:
