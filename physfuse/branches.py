@@ -21,7 +21,7 @@ from physfuse.inference.state import Variable
 from physfuse.models.assembly import learned_posterior, shipped_encoders
 from physfuse.models.card import Card, Trained, shipped_card
 from physfuse.models.hybrid import Hybrid
-from physfuse.models.hybrid_card import CARD, load_hybrid
+from physfuse.models.hybrid_card import CARD, KIND, load_hybrid
 from physfuse.models.season_card import SeasonCard, TrainedSeason, load_season
 from physfuse.models.season_posterior import season_solution
 from physfuse.radiative.errors import DomainError, unknown_name
@@ -70,7 +70,17 @@ class Branch:
     @property
     def takes_calibration(self) -> bool:
         """Whether a calibration may be given."""
-        return self.calibrates or (self.hybrid is not None and not self._calibrations())
+        return self.calibrates or (self.hybrid is not None and not self.is_calibrated)
+
+    @property
+    def is_calibrated(self) -> bool:
+        """Whether it brings the calibration that it was fitted with."""
+        return bool(self._calibrations())
+
+    @property
+    def kind(self) -> str:
+        """Name of the arm, that of a fitted model included."""
+        return self.name if self.hybrid is None else KIND
 
     def without_residual(self) -> Branch:
         """The same with the residual switched off.
@@ -95,10 +105,13 @@ class Branch:
 
     def attributes(self) -> dict[str, str]:
         """What the output says of it."""
-        out = {"model": self.name}
+        out = {"model": self.name, "model_kind": self.kind}
         if self.cards:
             said = [{"name": c.name, "sha256": c.sha256} for c in self.cards]
             out["model_cards"] = json.dumps(said)
+        for card in self.cards:
+            if isinstance(card, Card) and card.kind == KIND and "kept" in card.scores:
+                out["model_parts_kept"] = " ".join(card.scores["kept"]) or "none"
         return out
 
 

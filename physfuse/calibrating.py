@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from physfuse.calibration import (
+    UNCONVERGED,
     Calibration,
     ClassCalibration,
     Sensors,
@@ -67,7 +68,7 @@ def calibrate(
     season: str = "11-01",
     place: tuple[float, float] | None = None,
     bare_soil: str = "baghdadi_2016",
-    table: Sequence[Variable] = STATE_TABLE,
+    table: Sequence[Variable] | None = None,
     overwrite: bool = False,
     quiet: bool = False,
     search: FitOptions | None = None,
@@ -119,7 +120,7 @@ def calibrate(
         seed=seed,
         season=season,
         bare_soil=bare_soil,
-        table=table,
+        table=STATE_TABLE if table is None else table,
         quiet=quiet,
         search=search,
     )
@@ -139,7 +140,7 @@ def calibrate_by_class(
     season: str = "11-01",
     place: tuple[float, float] | None = None,
     bare_soil: str = "baghdadi_2016",
-    table: Sequence[Variable] = STATE_TABLE,
+    table: Sequence[Variable] | None = None,
     overwrite: bool = False,
     quiet: bool = False,
     search: FitOptions | None = None,
@@ -185,7 +186,7 @@ def calibrate_by_class(
         seed=seed,
         season=season,
         bare_soil=bare_soil,
-        table=table,
+        table=STATE_TABLE if table is None else table,
         quiet=quiet,
         search=search,
     )
@@ -341,7 +342,7 @@ def _warn(found: Fit, scalars: Sequence[Scalar]) -> None:
     """Tell what the data did not say."""
     names = [s.name for s in scalars]
     if not found.converged:
-        _tell("the calibration did not converge; take a larger sample")
+        _tell(f"{UNCONVERGED}; take a larger sample")
     if found.at_bound:
         text = ", ".join(names[i] for i in found.at_bound)
         _tell(

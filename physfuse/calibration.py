@@ -23,6 +23,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+from warnings import warn
 
 import numpy as np
 
@@ -44,12 +45,14 @@ from physfuse.output import check_output_path
 from physfuse.radiative.errors import (
     DomainError,
     FileFormatError,
+    PhysfuseWarning,
     unknown_name,
 )
 
 FORMAT: Final = "physfuse calibration"
 CLASS_FORMAT: Final = "physfuse calibration of classes"
 FORMAT_VERSION: Final = 1
+UNCONVERGED: Final = "the calibration did not converge"
 NORMAL_95 = 1.6448536269514722
 
 
@@ -93,6 +96,7 @@ class Calibration:
     n_pixels, seed : int
         Of the sample.
     converged : bool
+        Whether the search ended; a run that takes one that did not warns.
     version : str
         Of physfuse.
     """
@@ -194,6 +198,8 @@ class Calibration:
         for row in self.rows():
             numbers = " ".join(f"{row[k]:>9.4g}" for k in ("value", "q05", "q95", "table"))
             lines.append(f"{row['name']:<{width}}  {numbers}  {row['unit']}")
+        if not self.converged:
+            lines.append(f"{UNCONVERGED}: take a larger sample")
         return "\n".join(lines) + "\n"
 
     def check(self, sensors: Sensors, bare_soil: str, table: Sequence[Variable]) -> None:
@@ -229,8 +235,13 @@ class Calibration:
                 "the calibration was made with another state table; calibrate again with this one"
             )
 
-    def to_json(self) -> str:
-        """Text of the file."""
+    @property
+    def doubt(self) -> str:
+        """What a run that takes it is warned of, empty where all is well."""
+        return "" if self.converged else UNCONVERGED
+
+    def to_json(self, *, indent: int | None = 1) -> str:
+        """Text of the file; without indentation on one line."""
         content = {
             "format": FORMAT,
             "format_version": FORMAT_VERSION,
@@ -245,7 +256,7 @@ class Calibration:
             "scalars": self.rows(),
             "correlation": _correlation(self.covariance),
         }
-        return json.dumps({**content, "sha256": _digest(content)}, indent=1) + "\n"
+        return _text({**content, "sha256": _digest(content)}, indent)
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> Path:
         """Write it as JSON, under a temporary name until it is whole.
@@ -302,18 +313,43 @@ class ClassCalibration:
         """The scalars of each class, for people."""
         return "\n\n".join(f"{name}\n{part.table_text()}" for name, part in self.parts.items())
 
-    def to_json(self) -> str:
-        """Text of the file."""
+    @property
+    def doubt(self) -> str:
+        """What a run that takes it is warned of, empty where all is well."""
+        names = [name for name, part in self.parts.items() if part.doubt]
+        return f"{UNCONVERGED} for the class {', '.join(names)}" if names else ""
+
+    def to_json(self, *, indent: int | None = 1) -> str:
+        """Text of the file; without indentation on one line."""
         content = {
             "format": CLASS_FORMAT,
             "format_version": FORMAT_VERSION,
             "classes": {name: json.loads(part.to_json()) for name, part in self.parts.items()},
         }
-        return json.dumps(content, indent=1) + "\n"
+        return _text(content, indent)
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> Path:
         """Write it as JSON; see :meth:`Calibration.save`."""
         return _save(self.to_json(), path, overwrite)
+
+
+def warn_unconverged(calibration: Calibration | ClassCalibration) -> None:
+    """Repeat at its use that a calibration did not converge.
+
+    Warns
+    -----
+    PhysfuseWarning
+        It did not.
+    """
+    if calibration.doubt:
+        text = f"{calibration.doubt}; calibrate again on a larger sample, --sample (sample=)"
+        warn(text, PhysfuseWarning, stacklevel=3)
+
+
+def _text(content: Mapping[str, Any], indent: int | None) -> str:
+    if indent is None:
+        return json.dumps(content, separators=(",", ":"))
+    return json.dumps(content, indent=indent) + "\n"
 
 
 def _save(text: str, path: str | Path, overwrite: bool) -> Path:
@@ -453,7 +489,7 @@ def _from_content(content: Mapping[str, Any], table: Sequence[Variable]) -> Cali
         content["state_table"],
         content["sample"]["pixels"],
         content["sample"]["seed"],
-        content["converged"],
+        content.get("converged", True),
         content["physfuse_version"],
     )
 

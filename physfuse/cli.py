@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import argparse
 import re
+import signal
 import sys
+import threading
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
 from typing import TextIO
 
 from physfuse._version import __version__
@@ -22,7 +26,8 @@ Input is NetCDF, Zarr or raw openEO NetCDF:
            clear(time, y, x), probability 0-1 that the pixel is seen clearly
   radar    backscatter(time, polarization, y, x), sigma0, linear power (not dB)
 with `site` in place of `y, x` for points. Platform, angles, orbits, looks and place are used where
-the cube has them; what is assumed where it has not is written into the output."""
+the cube has them; what is assumed where it has not is written into the output. The whole contract,
+with names, units, defaults and an example, is docs/cubes.md, beside the README."""
 
 _RETRIEVE_EXAMPLES = """\
 examples:
@@ -85,13 +90,26 @@ examples:
       no-radar,radar-shuffled --baselines linear,gp --out judged
   physfuse evaluate --optical points.nc --withheld targets.csv --in-situ lai.csv --out judged"""
 
+_PLOT = """\
+Draw the daily variables of a file: maps on a few days, and the series of a few pixels or points
+with their 90 % intervals. Cubes that are given show when the pixel was seen."""
+
+_PLOT_EXAMPLES = """\
+examples:
+  physfuse plot daily.nc --out daily.png
+  physfuse plot daily.nc --variables lai,fapar --site y3_x5,y40_x2 --date 2021-06-01 \\
+      --optical optical.nc --out field.png"""
+
 _DEMO = """\
-Simulate a small season, retrieve it with optical, radar and both, write daily.nc and daily.png and
-print error and coverage against the truth."""
+Simulate a small season and retrieve it, with optical, radar and both: daily.nc and daily.png are
+written, error and coverage against the truth printed."""
 
 _INFO = """\
-Without FILE: version, models, sensors and the state table with its priors. With FILE: what is in
-a cube, which defaults a retrieval would use and what looks wrong; or what is in an output."""
+Tell what is in a file, or what physfuse knows.
+
+With FILE: what is in a cube, which defaults a retrieval would use and what looks wrong; or what is
+in an output, a calibration or a fitted model. Without: version, models, sensors and the state table
+with its priors."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -106,14 +124,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     -------
     int
         0 when done, 2 for an error that the user can mend (told in one message on standard error),
-        130 when interrupted.
+        130 when interrupted (Ctrl-C), 143 when terminated (SIGTERM); nothing unfinished is left.
     """
     given = sys.argv[1:] if argv is None else list(argv)
     arguments = _parser().parse_args(_joined(given))
     run: Callable[[argparse.Namespace], None] = arguments.run
     from physfuse.errors import PhysfuseError
 
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _terminable():
         warnings.showwarning = _show_warning
         try:
             run(arguments)
@@ -122,12 +140,41 @@ def main(argv: Sequence[str] | None = None) -> int:
                 raise
             sys.stderr.write(f"physfuse {arguments.verb}: error: {_text(error)}\n")
             return 2
+        except Terminated:
+            if arguments.debug:
+                raise
+            sys.stderr.write("physfuse: terminated\n")
+            return 128 + signal.SIGTERM
         except KeyboardInterrupt:
             if arguments.debug:
                 raise
             sys.stderr.write("physfuse: interrupted\n")
             return 130
     return 0
+
+
+class Terminated(KeyboardInterrupt):
+    """The process was asked to end, by SIGTERM: as Ctrl-C, so that what is unfinished goes."""
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Let SIGTERM unwind the work as Ctrl-C does; what stood before comes back afterwards."""
+    before = signal.getsignal(signal.SIGTERM)
+    # Only the main thread may set a handler, and who ignores the signal or has his own keeps it.
+    if threading.current_thread() is not threading.main_thread() or before != signal.SIG_DFL:
+        yield
+        return
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one must not break the clean-up
+        raise Terminated
+
+    signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _joined(argv: list[str]) -> list[str]:
@@ -186,11 +233,17 @@ def _parser() -> argparse.ArgumentParser:
     _add_fit(verb("fit", _FIT, _FIT_EXAMPLES, _fit))
     _add_simulate(verb("simulate", _SIMULATE, _SIMULATE_EXAMPLES, _simulate))
     _add_evaluate(verb("evaluate", _EVALUATE, _EVALUATE_EXAMPLES, _evaluate))
+    _add_plot(verb("plot", _PLOT, _PLOT_EXAMPLES, _plot))
     demo = verb("demo", _DEMO, "", _demo)
     demo.add_argument("--out", default="demo", metavar="DIR", help="folder to write (demo)")
     _add_output(demo)
     info = verb("info", _INFO, "", _info)
-    info.add_argument("file", nargs="?", metavar="FILE", help="a cube or an output")
+    info.add_argument(
+        "file",
+        nargs="?",
+        metavar="FILE",
+        help="a cube, an output, a calibration or the folder of a fitted model",
+    )
     info.add_argument("--place", type=_place, metavar="LAT,LON", help="for a cube without a CRS")
     return parser
 
@@ -215,8 +268,8 @@ def _add_retrieve(parser: argparse.ArgumentParser) -> None:
     add(
         "--calibration",
         metavar="FILE",
-        help="from physfuse calibrate; without it physics-calibrated calibrates on this run's "
-        "pixels first",
+        help="from physfuse calibrate, with --model physics-calibrated or hybrid; without it "
+        "physics-calibrated calibrates on this run's pixels first",
     )
     add(
         "--classes",
@@ -231,7 +284,8 @@ def _add_retrieve(parser: argparse.ArgumentParser) -> None:
         "--variables",
         type=_names,
         metavar="A,B,...",
-        help="what is written, separated by commas (all); `physfuse info` lists the state",
+        help="what is written, separated by commas, or all (the default); `physfuse info` lists "
+        "the state",
     )
     add(
         "--predict",
@@ -388,6 +442,18 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     add("--bare-soil", default="baghdadi_2016", metavar="NAME", help="as for retrieve")
     add("--seed", type=int, default=0, metavar="N", help="seed of all randomness (0)")
     _add_output(parser)
+
+
+def _add_plot(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("file", metavar="FILE", help="daily variables, from physfuse retrieve")
+    add("--out", required=True, metavar="FILE", help="figure, .png, .pdf, .svg or .jpg")
+    add("--variables", type=_names, metavar="A,B", help="one to four (lai,cab,soil_moisture)")
+    add("--site", type=_names, metavar="A,B", help="points, or pixels as y12_x30, with series")
+    add("--date", type=_names, metavar="D,D", help="days of the maps, YYYY-MM-DD")
+    add("--optical", metavar="FILE", help="cube that it came from: clear dates are marked")
+    add("--radar", metavar="FILE", help="cube that it came from: VV beside the soil moisture")
+    add("--overwrite", action="store_true", help="replace a figure that exists")
 
 
 def _gaps(text: str) -> list[float]:
@@ -575,6 +641,22 @@ def _demo(arguments: argparse.Namespace) -> None:
     result = demo(arguments.out, quiet=arguments.quiet, overwrite=arguments.overwrite)
     sys.stdout.write(score_table(result.scores))
     sys.stdout.write("".join(f"{path}\n" for path in result.files))
+
+
+def _plot(arguments: argparse.Namespace) -> None:
+    from physfuse.plot import plot_file
+
+    path = plot_file(
+        arguments.file,
+        arguments.out,
+        variables=arguments.variables,
+        dates=arguments.date,
+        sites=arguments.site,
+        optical=arguments.optical,
+        radar=arguments.radar,
+        overwrite=arguments.overwrite,
+    )
+    sys.stdout.write(f"{path}\n")
 
 
 def _info(arguments: argparse.Namespace) -> None:

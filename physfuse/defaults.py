@@ -29,6 +29,9 @@ PIXEL_SIZE: Final = 10.0
 LOWEST_SUN: Final = 85.0
 """Solar zenith angle above which an optical observation is left out. [degree]"""
 
+MIN_CLEAR: Final = 0.05
+"""Clear probability below which an optical observation is left out. [1]"""
+
 DEFAULT_PLATFORM: Final = {"optical": "Sentinel-2A", "radar": "Sentinel-1A"}
 PLATFORMS: Final = {
     "optical": (

@@ -23,11 +23,10 @@ from physfuse.derived import (
 from physfuse.inference.moments import Summary, summarise
 from physfuse.inference.posterior import StatePosterior
 from physfuse.radiative.errors import PhysfuseWarning
-from physfuse.run import Run, Solved, observed_on
-from physfuse.variables import SPREADS, QualityFlag
+from physfuse.run import Run, Solved, days_from_observations, observed_on
+from physfuse.variables import FAR_DAYS, FEW_ACQUISITIONS, SPREADS, QualityFlag
 
 CHUNK_DAYS = 32
-FEW_OBSERVATIONS = 5  # acquisitions in a whole run
 SATURATED_SLOPE = 0.5  # relative spread of an LAI above 5 that counts as saturated
 
 
@@ -73,8 +72,19 @@ class FieldMaker:
                 stacklevel=3,
             )
 
-    def fields(self, solved: Solved) -> dict[str, np.ndarray]:
-        """Every field of a batch, (D, P), static ones (P,)."""
+    def fields(self, solved: Solved, outside: np.ndarray | None = None) -> dict[str, np.ndarray]:
+        """Every field of a batch, (D, P), static ones (P,).
+
+        Parameters
+        ----------
+        solved : Solved
+        outside : ndarray of bool, shape (D, P), optional
+            Where the input is outside the domain.
+
+        Returns
+        -------
+        dict of str to ndarray
+        """
         run, posterior = self.run, solved.posterior
         n_days, n_pixels = len(run.days), solved.problem.n_pixels
         out: dict[str, np.ndarray] = {}
@@ -99,7 +109,7 @@ class FieldMaker:
                 dark = np.ones(n_days, bool) if self.no_sun else self.low_sun
                 for field in (name, *(f"{name}_{s}" for s in SPREADS)):
                     out[field][dark] = np.nan
-            out |= self._diagnostics(solved, days)
+            out |= self._diagnostics(solved, days, outside)
         return out
 
     def _daily(
@@ -131,7 +141,9 @@ class FieldMaker:
             for field, values in _named(name, summary):
                 out[field][:] = values[0].numpy()
 
-    def _diagnostics(self, solved: Solved, days: Tensor) -> dict[str, np.ndarray]:
+    def _diagnostics(
+        self, solved: Solved, days: Tensor, outside: np.ndarray | None
+    ) -> dict[str, np.ndarray]:
         """Quality flags, counts and shares."""
         run = self.run
         counts = {
@@ -143,8 +155,9 @@ class FieldMaker:
             torch.zeros(solved.problem.n_pixels, dtype=torch.long),
         ).numpy()
         flag = np.zeros((len(run.days), solved.problem.n_pixels), dtype=np.uint8)
-        flag[:, total == 0] |= np.uint8(QualityFlag.PRIOR_ONLY)
-        flag[:, (total > 0) & (total < FEW_OBSERVATIONS)] |= np.uint8(QualityFlag.FEW_OBSERVATIONS)
+        away = days_from_observations(solved.problem, run.knot_days, run.days)
+        flag[away > FAR_DAYS] |= np.uint8(QualityFlag.PRIOR_ONLY)
+        flag[:, (total > 0) & (total < FEW_ACQUISITIONS)] |= np.uint8(QualityFlag.FEW_OBSERVATIONS)
         flag[:, ~solved.converged.numpy()] |= np.uint8(QualityFlag.NOT_CONVERGED)
         if self.light_names:
             flag[self.low_sun] |= np.uint8(QualityFlag.SUN_TOO_LOW)
@@ -152,6 +165,8 @@ class FieldMaker:
         saturated = (lai.median > 5) & (lai.std > SATURATED_SLOPE * lai.median)
         flag[saturated.numpy()] |= np.uint8(QualityFlag.SATURATED)
         flag[(lai.median > 10).numpy()] |= np.uint8(QualityFlag.OUT_OF_DOMAIN)
+        if outside is not None:
+            flag[outside] |= np.uint8(QualityFlag.OUT_OF_DOMAIN)
         out: dict[str, np.ndarray] = {
             "quality_flag": flag,
             "n_optical": counts["optical"].astype(np.int16),

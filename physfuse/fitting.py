@@ -24,7 +24,13 @@ import torch
 from physfuse._version import __version__
 from physfuse.branches import Branch
 from physfuse.calibrating import SAMPLE, calibrate_cubes, sampled
-from physfuse.calibration import Calibration, ClassCalibration, load_calibration, sensors_of
+from physfuse.calibration import (
+    Calibration,
+    ClassCalibration,
+    load_calibration,
+    sensors_of,
+    warn_unconverged,
+)
 from physfuse.classes import ClassSource, read_classes
 from physfuse.context import ContextSource, read_context
 from physfuse.cube import Source, check_common_grid, open_optical, open_radar
@@ -39,6 +45,7 @@ from physfuse.lessons import LEAST_PIXELS, FieldLesson, Gain, Lesson
 from physfuse.models.card import Card
 from physfuse.models.hybrid import Hybrid, untrained
 from physfuse.models.hybrid_card import CARD, hybrid_card, save_hybrid
+from physfuse.progress import progress_bar
 from physfuse.radiative.errors import (
     CheckpointError,
     CubeError,
@@ -205,7 +212,8 @@ def fit(
         check_labels(measured, plain, Path(labels).name)
     if calibration is not None:
         calibration = _one_calibration(calibration)
-    if calibration is None and calibrated:
+        warn_unconverged(calibration)
+    elif calibrated:
         calibration = calibrate_cubes(
             optical_cubes,
             radar_cubes,
@@ -309,7 +317,8 @@ def fit(
             bare_soil=bare_soil,
             quiet=quiet,
         )
-    report = report_on(run, judged, hybrid, calibration, null)
+    with progress_bar(None, "reporting what is identifiable", quiet=quiet):
+        report = report_on(run, judged, hybrid, calibration, null)
     report.save(folder / "report.json", overwrite=True)
     if find_spec("matplotlib") is not None:
         report.figure(folder / "report.png", overwrite=True)

@@ -17,7 +17,7 @@ from physfuse.inference.likelihood import log_student
 from physfuse.inference.moments import summarise
 from physfuse.inference.spread import widening
 from physfuse.inference.state import STATE_TABLE, Variable, Varying
-from physfuse.measurements import Measurements, read_measurements
+from physfuse.measurements import Measurements, check_days, read_measurements
 from physfuse.models.hybrid import Hybrid
 from physfuse.radiative.errors import DomainError, FileFormatError, unknown_name
 from physfuse.run import Run
@@ -116,15 +116,8 @@ def check_labels(measured: Sequence[Measurements], run: Run, name: str) -> None:
     DomainError
         A day outside the cubes' dates, or a variable that no sensor of theirs sees.
     """
-    first, last = int(run.knot_days[0]), int(run.knot_days[-1])
+    check_days(measured, int(run.knot_days[0]), int(run.knot_days[-1]), 0, name)
     for one in measured:
-        outside = one.day[(one.day < first) | (one.day > last)]
-        if outside.size:
-            ends = " to ".join(str(np.datetime64(day, "D")) for day in (first, last))
-            raise DomainError(
-                f"{name}: {one.variable} was measured on {np.datetime64(int(outside[0]), 'D')}, "
-                f"and the cubes hold {ends}: leave out what they cannot see"
-            )
         if run.plan.layout.component_of(one.variable) is None:
             raise DomainError(
                 f"{name}: {one.variable} is seen by no sensor of these cubes; give the cubes of "

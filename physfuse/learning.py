@@ -12,6 +12,7 @@ import torch
 
 from physfuse.lessons import FieldLesson, Gain, Lesson, Trainee, judgement
 from physfuse.models.hybrid import NO_CONTEXT, Hybrid, untrained
+from physfuse.progress import progress_bar
 from physfuse.training import Progress, Schedule, train
 
 STEPS = 60
@@ -90,7 +91,8 @@ def learn(
     """
     plain = functools.partial(untrained, seed=seed, bands=bands, context=context)
     hybrid = plain()
-    before = judgement(lesson, field, hybrid)
+    with progress_bar(None, "judging the start on held-out pixels", quiet=quiet):
+        before = judgement(lesson, field, hybrid)
     module = Trainee(hybrid)
     progress = train(
         module,
@@ -110,7 +112,13 @@ def learn(
         gains = tuple(Gain.of(b - n) for b, n in zip(before, now, strict=True))
         return Learned(candidate, gains, parts, progress)
 
-    tried = [judged(_only(hybrid, plain(), parts), parts) for parts in _subsets()]
+    tried = []
+    with progress_bar(
+        len(_subsets()), "judging what was learned", unit="choice", quiet=quiet
+    ) as bar:
+        for parts in _subsets():
+            tried.append(judged(_only(hybrid, plain(), parts), parts))
+            bar.update(1)
     sure = [one for one in tried if _confirmed(one)]
     pool = [one for one in sure if RESIDUAL not in one.kept]
     pool += sorted((one for one in sure if RESIDUAL in one.kept), key=_total)[-1:]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -20,16 +21,16 @@ from physfuse.radiative.errors import DomainError, FileFormatError, unknown_name
 from physfuse.scores import Values
 from physfuse.variables import DERIVED_ATTRIBUTES, STATE_ATTRIBUTES, VARIABLE_ATTRIBUTES
 
-_TIME = ("time", "date")
-_SD = "_sd"
-
 LARGEST = 4.0
-"""How far a measurement may lie out, in 95 % quantiles of the prior."""
+"""Times the 95 % quantile of its prior a measured state may be."""
 
 BOUNDS = {"ala": 90.0, "soil_moisture": 1.0} | dict.fromkeys(
     ("fapar", "fapar_white", "fcover", "albedo"), 1.0
 )
 """What nothing exceeds by its definition."""
+
+_TIME = ("time", "date")
+_SD = "_sd"
 
 
 class Measurements(NamedTuple):
@@ -54,46 +55,61 @@ class Measurements(NamedTuple):
     sd: Values | None
 
 
-def allowed_range(variable: str) -> tuple[float, float] | None:
-    """Range that a measurement of a variable must lie in, to be one in the right unit.
+def range_of(variable: str) -> tuple[float, float]:
+    """Smallest and largest value that a measurement of a variable may have.
 
     Parameters
     ----------
     variable : str
-        State or derived variable.
+        Of the state, or derived from it.
 
     Returns
     -------
-    tuple of float, or None
-        Lowest and highest, in the variable's unit; None for what is known and not measured.
-
-    Notes
-    -----
-    From 0, or where the prior has both signs from below, to :data:`LARGEST` times the 95 % quantile
-    of the prior, that of what a canopy holds being the product of its factors; :data:`BOUNDS`
-    where a definition ends earlier.
+    tuple of float
+        From 0, or where the prior has both signs from below, to :data:`LARGEST` times its 95 %
+        quantile, that of what a canopy holds being the product of its factors'; :data:`BOUNDS`
+        where the definition ends earlier.
     """
-    rows = {r.name: r for r in STATE_TABLE if not isinstance(r.dynamics, Fixed)}
-    lai, water = rows["lai"].q95, rows["cw"].q95
+    rows = {row.name: row for row in STATE_TABLE}
+    if variable in rows and isinstance(rows[variable].dynamics, Fixed):
+        return -math.inf, math.inf
     high = {name: row.q95 for name, row in rows.items()}
-    high["ccc"] = lai * rows["cab"].q95 * 0.01  # 1 ug cm-2 is 0.01 g m-2
-    high["cwc"] = lai * water * 10.0  # 1 cm of water is 10 kg m-2
-    high["vwc"] = high["cwc"] * (1 + rows["stem_water_ratio"].q95)
-    if variable not in high and variable not in BOUNDS:
-        return None
+    high["ccc"] = high["lai"] * high["cab"] * 0.01  # 1 ug cm-2 is 0.01 g m-2
+    high["cwc"] = high["lai"] * high["cw"] * 10.0  # 1 cm of water is 10 kg m-2
+    high["vwc"] = high["cwc"] * (1 + high["stem_water_ratio"])
     low = min(rows[variable].q05, 0.0) if variable in rows else 0.0
-    return LARGEST * low, min(LARGEST * high.get(variable, np.inf), BOUNDS.get(variable, np.inf))
+    largest = LARGEST * high.get(variable, math.inf)
+    return LARGEST * low, min(largest, BOUNDS.get(variable, math.inf))
 
 
-def _check_range(where: str, variable: str, value: float) -> None:
-    allowed = allowed_range(variable)
-    if allowed is not None and not allowed[0] <= value <= allowed[1]:
-        unit = VARIABLE_ATTRIBUTES[variable]["units"]
-        raise DomainError(
-            f"{where}: {variable} is {value:g}; allowed: {allowed[0]:g} to {allowed[1]:g}"
-            f"{'' if unit == '1' else ' ' + unit}. Is it in another unit, or does it stand for a "
-            "missing value (leave such cells empty)?"
-        )
+def check_days(
+    measured: Sequence[Measurements], first: int, last: int, margin: int, name: str
+) -> None:
+    """Refuse measurements of days that cubes say nothing of.
+
+    Parameters
+    ----------
+    measured : sequence of Measurements
+    first, last : int
+        Of the cubes' acquisitions, since 1970-01-01. [d]
+    margin : int
+        By which a measurement may lie outside. [d]
+    name : str
+        Of the list.
+
+    Raises
+    ------
+    DomainError
+    """
+    for one in measured:
+        outside = one.day[(one.day < first - margin) | (one.day > last + margin)]
+        if outside.size:
+            epoch = np.datetime64("1970-01-01", "D")
+            raise DomainError(
+                f"{name}: {one.variable} was measured on {epoch + int(outside[0])}, and the cubes "
+                f"go from {epoch + first} to {epoch + last}: leave {outside.size} of "
+                f"{one.day.size} measurements out, or give cubes of those days"
+            )
 
 
 def read_measurements(path: str | Path, sites: Sequence[str]) -> list[Measurements]:
@@ -116,8 +132,8 @@ def read_measurements(path: str | Path, sites: Sequence[str]) -> list[Measuremen
     Raises
     ------
     FileFormatError, UnknownNameError, DomainError
-        Other columns, sites or variables; cells that are no time or number; a value out of its
-        :func:`allowed_range`; a negative error.
+        Other columns, sites or variables; cells that are no time or number; a value out of all
+        range; a negative error.
     """
     path = Path(path)
     rows, columns = read_table(path)
@@ -155,8 +171,16 @@ def read_measurements(path: str | Path, sites: Sequence[str]) -> list[Measuremen
         time = [parsed_time(path, line, row[given[0]]) for line, row in cells]
         day = np.array(time).astype("datetime64[D]").astype(np.int64)
         value = [parsed_number(path, line, variable, row[variable]) for line, row in cells]
-        for (line, _), one in zip(cells, value, strict=True):
-            _check_range(f"{path.name}, line {line}", variable, one)
+        lowest, highest = range_of(variable)
+        for number, (line, _) in zip(value, cells, strict=True):
+            if not lowest <= number <= highest:
+                unit = VARIABLE_ATTRIBUTES[variable]["units"]
+                limit = f"{highest:g}" if unit == "1" else f"{highest:g} {unit}"
+                raise DomainError(
+                    f"{path.name}, line {line}: {variable} is {number:g}; allowed: {lowest:g} to "
+                    f"{limit}. Is it in another unit, or a sign that there is none? Leave such a "
+                    "cell empty"
+                )
         sd = None
         if variable + _SD in columns:
             name = variable + _SD

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -11,12 +12,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import xarray as xr
 
+from physfuse.csv_lists import places_of, unknown_site
+from physfuse.output import check_output_path
 from physfuse.radiative.errors import (
     CubeError,
     DomainError,
     OutputExistsError,
     PhysfuseError,
+    UnknownNameError,
+    unknown_name,
 )
+from physfuse.readers import read_any
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,6 +32,9 @@ if TYPE_CHECKING:
 _BLUE, _ORANGE, _GREEN, _GREY = "#0072B2", "#D55E00", "#009E73", "#6f6f6f"
 
 _LETTERS = "ABCDEFGH"
+_FIRST = ("lai", "cab", "soil_moisture")
+_SUFFIXES = (".png", ".pdf", ".svg", ".jpg")
+MOST_VARIABLES = 4
 
 GAP_DAYS = 30
 """Days without a clear image from which a gap is shaded. [d]"""
@@ -136,6 +145,97 @@ def plot_daily(
     return figure
 
 
+def plot_file(
+    file: str | Path,
+    out: str | Path,
+    *,
+    variables: Sequence[str] | None = None,
+    dates: Sequence[str] | None = None,
+    sites: Sequence[str] | None = None,
+    optical: str | Path | None = None,
+    radar: str | Path | None = None,
+    overwrite: bool = False,
+) -> Path:
+    """Draw the daily variables of a file, as :func:`plot_daily` does.
+
+    Parameters
+    ----------
+    file : str or Path
+        That :func:`physfuse.retrieve` wrote.
+    out : str or Path
+        Figure to write, format by its ending.
+    variables : sequence of str, optional
+        One to four; leaf area, chlorophyll and soil moisture, or the first that the file has,
+        where not given.
+    dates : sequence of str, optional
+        Days of the maps.
+    sites : sequence of str, optional
+        Names of points, or pixels of a map as ``y12_x30``, row and column from 0, that have series.
+    optical, radar : str or Path, optional
+        Cubes that it came from, by the input contract.
+    overwrite : bool
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    PhysfuseError
+        matplotlib is not installed, or what is asked for is not there.
+    """
+    path = check_output_path(out, overwrite, suffixes=_SUFFIXES)
+    with read_any(file) as daily:
+        medians = [
+            str(n) for n in daily.data_vars if f"{n}_q05" in daily and "time" in daily[n].dims
+        ]
+        if not medians:
+            raise CubeError(
+                f"{Path(file).name} holds no daily variable with its interval: give a file that "
+                "physfuse retrieve wrote"
+            )
+        names = list(variables or [n for n in _FIRST if n in medians] or medians[:3])
+        if len(names) > MOST_VARIABLES:
+            raise DomainError(f"{len(names)} variables are too many for a figure; at most 4")
+        for name in names:
+            if name not in medians:
+                raise unknown_name(f"daily variable of {Path(file).name}", name, medians)
+        dims = [str(d) for d in daily[names[0]].dims if d != "time"]
+        pixels = None if sites is None else [_index_of(daily, dims, site) for site in sites]
+        cubes = {
+            name: None if given is None else read_any(given)
+            for name, given in (("optical", optical), ("radar", radar))
+        }
+        plot_daily(
+            daily,
+            variables=names,
+            dates=dates,
+            pixels=pixels,
+            out=path,
+            overwrite=overwrite,
+            **cubes,
+        )
+    return path
+
+
+def _index_of(daily: xr.Dataset, dims: Sequence[str], site: str) -> dict[str, int]:
+    """Index of a site, or of a pixel named by row and column."""
+    if list(dims) == ["site"]:
+        known = places_of(daily["site"].values.astype(str).tolist())
+        if site not in known:
+            raise unknown_site(site, known, "of the file")
+        return {"site": known[site]}
+    found = re.fullmatch(r"y(\d+)_x(\d+)", site)
+    at = {} if found is None else {"y": int(found.group(1)), "x": int(found.group(2))}
+    if not at or any(at[dim] >= daily.sizes[dim] for dim in at):
+        rows, columns = (daily.sizes[dim] for dim in ("y", "x"))
+        raise UnknownNameError(
+            f"{site!r} is no pixel of the file; name one as y12_x30: rows are 0 to {rows - 1}, "
+            f"columns 0 to {columns - 1}"
+        )
+    return at
+
+
 def _side_by_side(figure: Figure, widths: list[float]) -> list[Any]:
     """Two parts of a figure with a layout of their own."""
     parts: Any = figure.subfigures(1, 2, width_ratios=widths)
@@ -189,7 +289,11 @@ def _checked_dates(daily: xr.Dataset, dates: Sequence[str]) -> list[np.datetime6
     known = daily["time"].values.astype("datetime64[D]")
     found = []
     for date in dates:
-        where = np.flatnonzero(known == np.datetime64(date, "D"))
+        try:
+            day = np.datetime64(date, "D")
+        except ValueError as error:
+            raise DomainError(f"{date!r} is no date; write 2021-06-01") from error
+        where = np.flatnonzero(known == day)
         if where.size == 0:
             raise DomainError(f"{date} is not in the dataset, which has {known[0]} to {known[-1]}")
         found.append(daily["time"].values[where[0]])

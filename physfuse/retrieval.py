@@ -14,7 +14,13 @@ import xarray as xr
 
 from physfuse.branches import Branch, open_branch
 from physfuse.calibrating import SAMPLE, calibrate_classes, calibrate_cubes
-from physfuse.calibration import Calibration, ClassCalibration, load_calibration, sensors_of
+from physfuse.calibration import (
+    Calibration,
+    ClassCalibration,
+    load_calibration,
+    sensors_of,
+    warn_unconverged,
+)
 from physfuse.classes import Classes, ClassSource, read_classes
 from physfuse.context import ContextSource, read_context
 from physfuse.cube import (
@@ -36,12 +42,13 @@ from physfuse.output import DailyWriter, check_output_path, input_attributes
 from physfuse.prediction import Predictor, open_target
 from physfuse.progress import progress_bar
 from physfuse.radiative.errors import DomainError
-from physfuse.run import Run, plan_run, problem_of, read_batch, solve
+from physfuse.run import Run, outside_on, plan_run, problem_of, read_batch, solve
 from physfuse.variables import check_variables
 from physfuse.workers import in_order
 
 BATCH_PIXELS = 400
 BATCH_KNOTS = 60_000  # pixels times knots: about 10 kB of covariances for each
+ALL = "all"
 SHARES = ("share_optical", "share_radar", "share_prior")
 
 
@@ -56,7 +63,7 @@ def retrieve(
     out: str | Path | None = None,
     start: str | None = None,
     end: str | None = None,
-    variables: Sequence[str] | None = None,
+    variables: str | Sequence[str] | None = None,
     season: str = "11-01",
     place: tuple[float, float] | None = None,
     overwrite: bool = False,
@@ -64,7 +71,7 @@ def retrieve(
     predict: Source | None = None,
     predict_out: str | Path | None = None,
     bare_soil: str = "baghdadi_2016",
-    table: Sequence[Variable] = STATE_TABLE,
+    table: Sequence[Variable] | None = None,
     seed: int = 0,
     batch_pixels: int | None = None,
     residual: bool = True,
@@ -96,8 +103,9 @@ def retrieve(
         NetCDF file to write; without it the result is built in memory.
     start, end : str, optional
         First and last day, YYYY-MM-DD; the first and last observation where not given.
-    variables : sequence of str, optional
-        State and derived variables to write; all where not given, with the diagnostics.
+    variables : str or sequence of str, optional
+        State and derived variables to write; all where not given or "all", with the diagnostics.
+        A text holds one name or several separated by commas.
     season : str
         Month and day at which a new season starts for what is constant over one, MM-DD.
     place : tuple of float, optional
@@ -113,8 +121,9 @@ def retrieve(
     bare_soil : str
         Name of the bare-soil model: "baghdadi_2016", "oh_1992" or "oh_2004"; for cubes of VV alone
         also "dubois_1995" or "iem_baghdadi".
-    table : sequence of Variable
-        State table; see :func:`physfuse.inference.state.state_table`.
+    table : sequence of Variable, optional
+        State table, from :func:`physfuse.inference.state.state_table`; its defaults where not
+        given.
     seed : int
         Of the draws behind the predictions.
     batch_pixels : int, optional
@@ -132,31 +141,41 @@ def retrieve(
     ------
     PhysfuseError
         If an input breaks the contract, a name is not known, or an output exists.
+
+    Warns
+    -----
+    PhysfuseWarning
+        What looks wrong in a cube; a calibration that did not converge.
     """
+    table = STATE_TABLE if table is None else table
     branch = open_branch(model)
     if not residual:
         branch = branch.without_residual()
     if (predict is None) != (predict_out is None):
         missing = "predict_out" if predict_out is None else "predict"
-        raise ValueError(f"predict and predict_out go together: {missing} is missing")
+        raise DomainError(f"predict and predict_out go together: {missing} is missing")
     if calibration is not None and not branch.takes_calibration:
         raise DomainError(
-            f"model {branch.name!r} takes no calibration, or brings its own; those that do are "
-            "'physics-calibrated' and 'hybrid'"
+            f"model {branch.name!r} brings its own calibration: leave yours out, --calibration "
+            "(calibration=)"
+            if branch.is_calibrated
+            else f"model {branch.name!r} takes no calibration: add --model physics-calibrated "
+            "(model='physics-calibrated'), or leave the calibration out"
         )
     if classes is not None and not (
         branch.calibrates or calibration is not None or branch.reads_classes
     ):
         raise DomainError(
-            f"model {branch.name!r} has no calibration of each class and no prior of each: leave "
-            "the classes out, or take --model physics-calibrated (model=)"
+            f"model {branch.name!r} has no calibration of each class and no prior of each: add "
+            "--model physics-calibrated (model='physics-calibrated'), or leave the classes out"
         )
     if context is not None and not branch.context:
         raise DomainError(
             f"the prior of model {branch.name!r} reads no context: leave it out, or fit a model "
             "that does, physfuse fit --context (context=)"
         )
-    names = chosen_variables(variables, table)
+    chosen = asked_for(variables)
+    names = chosen_variables(chosen, table)
     if isinstance(calibration, str | Path):
         calibration = load_calibration(calibration, table=table)
     by_class = classes is not None and not branch.reads_classes
@@ -197,6 +216,8 @@ def retrieve(
             if known is None
             else calibrate_classes(optical_cubes, radar_cubes, known, **options)
         )
+    elif calibration is not None:
+        warn_unconverged(calibration)
     if calibration is not None:
         calibration.check(sensors_of(optical_cubes, radar_cubes), bare_soil, table)
     runs = [
@@ -221,8 +242,8 @@ def retrieve(
         told.check_days(run.knot_days)
     attributes = _attributes(run, cubes, branch, seed)
     if calibration is not None:
-        attributes["calibration"] = calibration.to_json()
-    diagnostics = None if variables is None else ("quality_flag", "n_optical", "n_radar")
+        attributes["calibration"] = calibration.to_json(indent=None)
+    diagnostics = None if chosen is None else ("quality_flag", "n_optical", "n_radar")
     extra = {} if diagnostics is None else {"diagnostics": diagnostics}
     static = [name for name in names if is_static(run, name)]
     writer = DailyWriter(
@@ -267,6 +288,7 @@ class _Part(NamedTuple):
     at: np.ndarray
     problem: Problem
     geometry: OpticalGeometry | RadarGeometry | None
+    outside: np.ndarray | None
 
 
 class _Task(NamedTuple):
@@ -293,15 +315,17 @@ def _tasks(
         count = pixels.stop - pixels.start
         of_pixel = np.zeros(count, np.int64) if known is None else known.of_pixel[pixels]
         read = read_batch(runs[0], pixels)
+        outside = outside_on(runs[0], read[0])
         parts = []
         for k in np.unique(of_pixel).tolist():
             at = np.flatnonzero(of_pixel == k)
             problem = problem_of(runs[k], *read, np.arange(pixels.start, pixels.stop))
             if len(at) == count:
-                parts.append(_Part(k, at, problem, geometry))
+                parts.append(_Part(k, at, problem, geometry, outside))
                 continue
             some = None if geometry is None else _of_pixels(geometry, at)
-            parts.append(_Part(k, at, problem.take(torch.from_numpy(at)), some))
+            part = problem.take(torch.from_numpy(at))
+            parts.append(_Part(k, at, part, some, None if outside is None else outside[:, at]))
         yield _Task(pixels, parts)
 
 
@@ -324,7 +348,7 @@ def _worker(
         fields, predictions = [], []
         for part in task.parts:
             solved = solve(runs[part.run], part.problem)
-            fields.append(makers[part.run].fields(solved))
+            fields.append(makers[part.run].fields(solved, part.outside))
             if predictor is not None and part.geometry is not None:
                 predictions.append(predictor.predict(runs[part.run], part.geometry, solved))
         at = [part.at for part in task.parts]
@@ -354,6 +378,15 @@ def _flat(sources: Sequence[Source | Sequence[Source]]) -> list[Source]:
         else:
             out.extend(source)
     return out
+
+
+def asked_for(variables: str | Sequence[str] | None) -> list[str] | None:
+    """Names that were asked for as a list; None for all of them."""
+    if variables is None:
+        return None
+    names = variables.split(",") if isinstance(variables, str) else list(variables)
+    names = [str(name).strip() for name in names]
+    return None if ALL in names else names
 
 
 def chosen_variables(variables: Sequence[str] | None, table: Sequence[Variable]) -> list[str]:

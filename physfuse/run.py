@@ -39,6 +39,7 @@ from physfuse.inference.posterior import (
 from physfuse.inference.scalars import NO_CHANGES, Changes
 from physfuse.inference.state import STATE_TABLE, Variable
 from physfuse.models.hybrid import Hybrid
+from physfuse.radiative.bare_soil import bare_soil_model
 from physfuse.radiative.errors import CubeError, DomainError
 from physfuse.streams import Plan, optical_streams, radar_streams, run_layout
 
@@ -201,10 +202,14 @@ def plan_run(
     CubeError
         Without any cube.
     DomainError
-        If the end lies before the start, or ``season`` is no date.
+        If the end lies before the start, the output wholly outside the observations, or
+        ``season`` is no date.
+    UnknownNameError
+        A bare-soil model that is not known, whether there is radar or not.
     """
     if not optical and not radar:
         raise CubeError("nothing to retrieve from: give optical=, radar= or both")
+    bare_soil_model(bare_soil)
     observed = np.concatenate([c.day for c in optical] + [c.day for c in radar])
     first = _day("start", start) if start is not None else int(observed.min())
     last = _day("end", end) if end is not None else int(observed.max())
@@ -212,6 +217,13 @@ def plan_run(
         raise DomainError(
             f"the output would end on {_date(last)}, before its start on {_date(first)}: "
             "--end must not lie before --start"
+        )
+    if last < observed.min() or first > observed.max():
+        raise DomainError(
+            f"the output would run from {_date(first)} to {_date(last)}, wholly outside the "
+            f"observations, which run from {_date(int(observed.min()))} to "
+            f"{_date(int(observed.max()))}: it would be the prior alone; give --start and --end "
+            "that meet them (start=, end=)"
         )
     ends = [first, last]
     if predicted_days is not None and len(predicted_days):
@@ -300,6 +312,33 @@ def problem_of(
         return problem
     with torch.no_grad():
         return run.hybrid.dressed(problem, knot_day, south=run.south)
+
+
+def outside_on(run: Run, optical: Sequence[OpticalBatch]) -> np.ndarray | None:
+    """Days and pixels of the output with reflectance outside 0-1, (D, P); None without any.
+
+    Parameters
+    ----------
+    run : Run
+    optical : sequence of OpticalBatch
+        What was read of every optical cube.
+
+    Returns
+    -------
+    ndarray of bool or None
+    """
+    found = None
+    for cube, batch in zip(run.optical, optical, strict=True):
+        outside = batch.outside
+        rows = np.flatnonzero(
+            outside.any(axis=1) & (cube.day >= run.days[0]) & (cube.day <= run.days[-1])
+        )
+        if not rows.size:
+            continue
+        if found is None:
+            found = np.zeros((len(run.days), outside.shape[1]), dtype=bool)
+        np.logical_or.at(found, cube.day[rows] - run.days[0], outside[rows])
+    return found
 
 
 def trust_clear(problem: Problem) -> Problem:
@@ -413,3 +452,35 @@ def observed_on(problem: Problem, sensor: str, knot_days: np.ndarray, days: np.n
         place = row[stream.knot], pixel.expand_as(stream.knot)
         count = count.index_put(place, used.to(count), accumulate=True)
     return count
+
+
+def days_from_observations(problem: Problem, knot_days: np.ndarray, days: np.ndarray) -> np.ndarray:
+    """How far each day is from the nearest acquisition of the pixel.
+
+    Parameters
+    ----------
+    problem : Problem
+    knot_days : ndarray of int, shape (K,)
+        Days of its knots. [day]
+    days : ndarray of int, shape (D,)
+        Days asked about. [day]
+
+    Returns
+    -------
+    ndarray, shape (D, P)
+        Before, on or after it; infinite for a pixel without any. [day]
+    """
+    seen = torch.zeros(len(knot_days), problem.n_pixels, dtype=torch.bool)
+    pixel = torch.arange(problem.n_pixels)[:, None]
+    for stream in problem.streams:
+        used = stream.valid.any(-1)
+        seen[stream.knot[used], pixel.expand_as(stream.knot)[used]] = True
+    at = np.where(seen.numpy(), knot_days[:, None].astype(np.float64), np.nan)
+    never = np.full((1, problem.n_pixels), np.inf)
+    before = np.concatenate([-never, np.fmax.accumulate(np.nan_to_num(at, nan=-np.inf))])
+    after = np.concatenate([np.fmin.accumulate(np.nan_to_num(at[::-1], nan=np.inf))[::-1], never])
+    row = np.searchsorted(knot_days, days, side="right")
+    first = np.searchsorted(knot_days, days, side="left")
+    day = days[:, None]
+    away: np.ndarray = np.minimum(day - before[row], after[first] - day)
+    return away

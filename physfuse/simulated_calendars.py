@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from physfuse.streams import MIN_CLEAR
+from physfuse.defaults import MIN_CLEAR
 
 
 def draw_dates(

@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from physfuse.defaults import MIN_CLEAR
 from physfuse.inference.likelihood import CLOUD_MEAN, CLOUD_SD
 from physfuse.inference.operators import Operator, OpticalOperator, RadarOperator
 from physfuse.inference.sampling import draw_student
@@ -25,7 +26,7 @@ from physfuse.models.encoder import Encoder
 from physfuse.models.factor import log_posterior
 from physfuse.radiative.errors import unknown_name
 from physfuse.radiative.spectral import LAND_BANDS, band_quadrature
-from physfuse.streams import MIN_CLEAR, optical_gain, optical_spread, radar_gain, radar_spread
+from physfuse.streams import optical_gain, optical_spread, radar_gain, radar_spread
 
 TEMPERATURE = 1.25
 """Spread of the training prior in prior standard deviations of the state table."""

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from physfuse.cube import OpticalBatch, OpticalCube, RadarBatch, RadarCube
+from physfuse.defaults import MIN_CLEAR
 from physfuse.inference.likelihood import Stream
 from physfuse.inference.operators import OpticalOperator, RadarOperator
 from physfuse.inference.scalars import NO_CHANGES, Changes
@@ -25,7 +26,6 @@ from physfuse.inference.state import (
 from physfuse.radiative.radiometry import optical_noise_sd, radar_channel_db, radar_channel_variance
 from physfuse.radiative.spectral import band_quadrature
 
-MIN_CLEAR = 0.05
 SUSPECT_SD = 0.1  # extra sd of a reflectance outside 0-1
 MISFIT_FLOOR, MISFIT_SLOPE = 0.003, 0.02
 

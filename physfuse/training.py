@@ -132,13 +132,13 @@ def train(
     )
     progress = _resume(module, optimiser, schedule, generator, folder)
     total, since = 0.0, 0
-    if start_counts and progress.step == 0:
-        with torch.no_grad():
-            judged = held_out()
-        _check_finite(judged, "held-out", 0, folder)
-        progress.best = judged
-        _save(_own(module), folder / _BEST)
     with progress_bar(schedule.steps, "training", unit="step", quiet=quiet) as bar:
+        if start_counts and progress.step == 0:
+            with torch.no_grad():
+                judged = held_out()
+            _check_finite(judged, "held-out", 0, folder)
+            progress.best = judged
+            _save(_own(module), folder / _BEST)
         bar.update(progress.step)
         while progress.step < schedule.steps and not _stale(progress, schedule):
             for group in optimiser.param_groups:

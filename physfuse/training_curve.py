@@ -42,7 +42,7 @@ def training_curve(progress: Progress, path: Path | None = None) -> Figure:
         mfc="none",
         mec="tab:red",
         ms=9,
-        label=f"kept: step {progress.best_step}",
+        label=f"best: step {progress.best_step}",
     )
     ax.set_xlabel("step")
     ax.set_ylabel("loss [nat per channel]")

@@ -15,6 +15,15 @@ SPREADS: Final = ("q05", "q95", "std")
 """What accompanies each median: 5 % and 95 % quantile and standard deviation."""
 
 
+FEW_ACQUISITIONS: Final = 5
+"""Acquisitions of a pixel in a whole run below which it counts as hardly seen."""
+
+FAR_DAYS: Final = 90
+"""Days from any acquisition of a pixel beyond which its leaf area is the prior's: the memory of the
+LAI is 40 days, and at 90 the share of the prior exceeds 0.998 in physics. (A share of 0.95, by
+contrast, is reached on days of acquisitions: it counts the memory of the prior too.) [d]"""
+
+
 class QualityFlag(IntFlag):
     """Bits of ``quality_flag``."""
 
@@ -27,9 +36,11 @@ class QualityFlag(IntFlag):
 
 
 _FLAG_MEANINGS: Final = {
-    QualityFlag.PRIOR_ONLY: "no observation of this pixel in the whole run",
+    QualityFlag.PRIOR_ONLY: f"no observation of this pixel within {FAR_DAYS} days of this day",
     QualityFlag.NOT_CONVERGED: "the iteration stopped before it converged",
-    QualityFlag.FEW_OBSERVATIONS: "few observations in the season",
+    QualityFlag.FEW_OBSERVATIONS: (
+        f"fewer than {FEW_ACQUISITIONS} observations of this pixel in the whole run"
+    ),
     QualityFlag.OUT_OF_DOMAIN: "input or state outside the domain of the models",
     QualityFlag.SATURATED: "the sensors no longer see a change of the leaf area",
     QualityFlag.SUN_TOO_LOW: "sun below 5 degree, variables of the canopy's light are missing",
@@ -120,6 +131,9 @@ DIAGNOSTIC_ATTRIBUTES: Final[dict[str, dict[str, str]]] = {
     "share_prior": _row("1", "share of the prior in the information on the LAI"),
 }
 """What says how good a day of a pixel is."""
+
+PREDICTION_TITLE: Final = "Predicted observations"
+"""How the title of a file of predictions begins."""
 
 PREDICTION_ATTRIBUTES: Final[dict[str, dict[str, str]]] = {
     "reflectance": _row("1", "predicted surface reflectance", "surface_bidirectional_reflectance"),

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 import warnings
+import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -69,6 +71,16 @@ def with_attribute(cube: xr.Dataset, name: str, **attributes: str) -> xr.Dataset
     cube = cube.copy()
     cube[name].attrs.update(attributes)
     return cube
+
+
+def sites(*names: str) -> xr.Dataset:
+    """Points of the names given, all at one place."""
+    cube = optical().isel(y=0, x=[0] * len(names), drop=True).rename(x="site")
+    return cube.drop_vars("site").assign_coords(
+        site=list(names),
+        x=("site", [650_005.0] * len(names)),
+        y=("site", [5_600_095.0] * len(names)),
+    )
 
 
 def angle(cube: xr.Dataset, name: str, *values: float, **attributes: str) -> xr.Dataset:
@@ -146,13 +158,37 @@ OPTICAL: list[tuple[str, Callable[[], xr.Dataset], type[PhysfuseError], tuple[st
         "sun in radians",
         lambda: angle(optical(), "solar_zenith_angle", 0.5, 0.6),
         UnitError,
-        ("radians", "degrees", "numpy.degrees(cube.solar_zenith_angle)"),
+        ("radians", "degrees", "numpy.rad2deg(cube.solar_zenith_angle)"),
     ),
     (
         "view angle in radians by attribute",
         lambda: angle(optical(), "sensor_zenith_angle", 0.1, 0.1, units="radian"),
         UnitError,
-        ("sensor_zenith_angle", "radians", "numpy.degrees"),
+        ("sensor_zenith_angle", "radians", "numpy.rad2deg"),
+    ),
+    (
+        "sun in radians that says degrees",
+        lambda: angle(optical(), "solar_zenith_angle", 0.5, np.nan, units="degrees"),
+        UnitError,
+        ("'degrees'", "0.5", "radians", "at least 2", "numpy.rad2deg(cube.solar_zenith_angle)"),
+    ),
+    (
+        "predicted reflectance",
+        lambda: optical().assign_attrs(title="Predicted observations with uncertainty"),
+        CubeError,
+        ("reflectance is predicted", "--predict-out", "allowed: observations"),
+    ),
+    (
+        "predicted reflectance without a title",
+        lambda: optical().assign(reflectance_q05=optical().reflectance),
+        CubeError,
+        ("reflectance is predicted",),
+    ),
+    (
+        "sites of one name",
+        lambda: sites("A", "B", "A", "C", "B"),
+        GridError,
+        ("'A', 'B' stand for more than one site", "assign_coords(site=", "drop_duplicates('site')"),
     ),
     (
         "view from below",
@@ -298,6 +334,24 @@ RADAR: list[tuple[str, Callable[[], xr.Dataset], type[PhysfuseError], tuple[str,
         ("95", "0 to 89 degree", "NaN"),
     ),
     (
+        "incidence in radians",
+        lambda: angle(radar(), "angle_of_incidence", 0.6, 0.75),
+        UnitError,
+        ("0.75", "radians", "at least 5", "numpy.rad2deg(cube.angle_of_incidence)"),
+    ),
+    (
+        "incidence in radians by attribute",
+        lambda: angle(radar(), "angle_of_incidence", 0.6, 0.75, units="rad"),
+        UnitError,
+        ("'rad'", "numpy.rad2deg(cube.angle_of_incidence)"),
+    ),
+    (
+        "predicted backscatter",
+        lambda: radar().assign_attrs(title="Predicted observations with uncertainty"),
+        CubeError,
+        ("backscatter is predicted", "--predict-out"),
+    ),
+    (
         "no looks",
         lambda: radar().assign_attrs(equivalent_number_of_looks=0.0),
         DomainError,
@@ -410,12 +464,6 @@ def test_cubes_without_a_common_grid(
 
 
 def test_sites_must_be_the_same() -> None:
-    def sites(*names: str) -> xr.Dataset:
-        cube = optical().isel(y=0, x=slice(0, 2), drop=True).rename(x="site")
-        return cube.drop_vars("site").assign_coords(
-            site=list(names), x=("site", [650_005.0] * 2), y=("site", [5_600_095.0] * 2)
-        )
-
     later = sites("A", "C")
     later["time"] = TIMES + np.timedelta64(20, "D")
     with pytest.raises(GridError, match=r"site number 1 is 'B' against 'C'.*sel\(site="):
@@ -473,3 +521,32 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
         open_optical(str(tmp_path / "cube.zarr"))
     with pytest.raises(FileFormatError, match="is a folder and no Zarr store"):
         open_optical(tmp_path)
+
+
+def damaged(path: Path, cube: xr.Dataset, name: str) -> None:
+    """Write a compressed cube and spoil what stands in the middle of one variable."""
+    array = cube[name].astype("<f4")
+    packing = {"zlib": True, "shuffle": False, "chunksizes": (1, *array.shape[1:])}
+    cube.assign({name: array}).to_netcdf(path, encoding={name: packing})
+    content = path.read_bytes()
+    packed = zlib.compress(array.values[1].tobytes(), 4)
+    assert content.count(packed) > 0
+    path.write_bytes(content.replace(packed, b"\xff" * len(packed)))
+
+
+@pytest.mark.parametrize("name", ["reflectance", "clear"])
+def test_damaged_values_name_the_cube_and_the_variable(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "cube.nc"
+    damaged(path, optical(), name)
+    with pytest.raises(FileFormatError, match=rf"cube\.nc: the values of {name} cannot be read"):
+        open_optical(path)
+
+
+def test_values_damaged_where_the_opening_did_not_look(tmp_path: Path) -> None:
+    path = tmp_path / "echo.nc"
+    damaged(path, radar(), "backscatter")
+    (good,) = open_radar(radar())
+    with xr.open_dataset(path, engine="netcdf4") as spoilt:
+        cube = replace(good, data=replace(good.data, dataset=spoilt))
+        with pytest.raises(FileFormatError, match="the values of backscatter cannot be read"):
+            cube.read(slice(None))

@@ -103,6 +103,22 @@ def test_every_arm_predicts_what_a_sensor_would_have_seen(
         assert bool(((low < middle) & (middle < high)).all())
 
 
+@pytest.mark.parametrize("name", UNFITTED)
+def test_every_arm_takes_sentinel_2c_by_its_own_bands(season: Simulation, name: str):
+    """The same numbers as of another satellite are another canopy, for 2C least like 2A or 2B."""
+    cab = {}
+    for unit in "ABC":
+        cube = season.optical.assign_coords(
+            platform=("time", np.full(season.optical.sizes["time"], f"Sentinel-2{unit}"))
+        )
+        daily = physfuse.retrieve(cube, model=name, variables=["lai", "cab"], quiet=True)
+        assert bool(np.isfinite(daily["cab"]).all())
+        cab[unit] = daily["cab"]
+    others = float(abs(cab["A"] - cab["B"]).mean())
+    assert float(abs(cab["C"] - cab["A"]).mean()) > others
+    assert float(abs(cab["C"] - cab["B"]).mean()) > others
+
+
 @pytest.mark.parametrize("name", LEARNED)
 def test_a_sensor_that_was_not_in_training_is_refused(season: Simulation, name: str):
     there = season.optical.sel(band=["B02", "B03", "B04", "B8A"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import inspect
 import json
 import math
 from pathlib import Path
@@ -13,8 +14,14 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from physfuse import calibrate, load_calibration, retrieve
-from physfuse.calibration import Calibration, Sensors, run_scalars
+from physfuse import calibrate, calibrate_by_class, load_calibration, retrieve
+from physfuse.calibration import (
+    Calibration,
+    ClassCalibration,
+    Sensors,
+    calibration_of,
+    run_scalars,
+)
 from physfuse.cli import main
 from physfuse.errors import (
     CubeError,
@@ -95,6 +102,63 @@ def test_a_run_without_a_file_calibrates_itself_with_its_own_seed(
         own = daily(cube, model="physics-calibrated", seed=2)
     given = daily(cube, model="physics-calibrated", calibration=found[0], seed=2)
     np.testing.assert_array_equal(own["lai"], given["lai"])
+
+
+def test_the_output_holds_the_calibration_in_short(
+    cube: xr.Dataset, found: tuple[Calibration, Path]
+):
+    calibration, path = found
+    text = daily(cube, model="physics-calibrated", calibration=path).attrs["calibration"]
+    assert "\n" not in text
+    assert len(text) < 0.8 * len(path.read_text())
+    assert calibration_of(json.loads(text)).z == calibration.z
+
+
+@pytest.mark.parametrize("by_class", [False, True])
+def test_one_that_did_not_converge_says_so_wherever_it_is_used(
+    cube: xr.Dataset, tmp_path: Path, by_class: bool
+):
+    short = dataclasses.replace(Calibration.of_values({}, VV), converged=False)
+    fine = Calibration.of_values({}, VV)
+    made = ClassCalibration({"wheat": short, "other": fine}) if by_class else short
+    path = made.save(tmp_path / "c.json")
+    assert "did not converge" in made.table_text()
+    assert "did not converge" not in fine.table_text()
+    where = {"classes": {str(cube.site.values[0]): "wheat"}} if by_class else {}
+    with pytest.warns(PhysfuseWarning, match="converge for the class wheat" if by_class else "did"):
+        daily(cube, model="physics-calibrated", calibration=path, **where)
+
+
+def test_a_file_that_does_not_say_whether_it_converged_loads(
+    found: tuple[Calibration, Path], tmp_path: Path
+):
+    content = json.loads(found[1].read_text())
+    del content["converged"], content["sha256"]
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    (tmp_path / "old.json").write_text(json.dumps({**content, "sha256": digest}))
+    old = load_calibration(tmp_path / "old.json")
+    assert isinstance(old, Calibration)
+    assert old.converged
+    assert old.z == found[0].z
+
+
+@pytest.mark.parametrize(
+    ("line", "way_out"),
+    [
+        (("--calibration", "c.json"), "add --model physics-calibrated"),
+        (("--classes", "crops.csv"), "add --model physics-calibrated"),
+    ],
+)
+def test_the_error_names_the_option_to_add(
+    line: tuple[str, str], way_out: str, capsys: pytest.CaptureFixture[str]
+):
+    assert main(["retrieve", "--radar", "r.nc", "--out", "d.nc", *line]) == 2
+    assert way_out in capsys.readouterr().err
+
+
+def test_help_is_not_buried_under_the_state_table():
+    for function in (retrieve, calibrate, calibrate_by_class):
+        assert len(str(inspect.signature(function))) < 2000
 
 
 def test_values_of_the_table_change_nothing(cube: xr.Dataset):

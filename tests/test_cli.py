@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import warnings
@@ -14,6 +15,7 @@ import xarray as xr
 import physfuse
 from physfuse import cli
 from physfuse.errors import PhysfuseWarning, UnitError
+from physfuse.simulation import simulate_fields
 
 
 @pytest.fixture
@@ -30,7 +32,7 @@ def test_retrieve_passes_everything_on(calls: list[dict[str, Any]]):
         "--start 2021-03-01 --end 2021-04-01 --variables lai,cab --season 10-01 "
         "--place 50.7,4.6 --bare-soil oh_2004 --seed 3 --overwrite --quiet "
         "--predict held.nc --predict-out seen.nc --model physics-calibrated --calibration c.json "
-        "--classes crops.csv"
+        "--classes crops.csv --context weather.csv"
     )
     assert cli.main(line.split()) == 0
     assert calls == [
@@ -40,6 +42,7 @@ def test_retrieve_passes_everything_on(calls: list[dict[str, Any]]):
             "model": "physics-calibrated",
             "calibration": "c.json",
             "classes": "crops.csv",
+            "context": "weather.csv",
             "out": "daily.nc",
             "start": "2021-03-01",
             "end": "2021-04-01",
@@ -271,3 +274,68 @@ def test_the_module_is_the_command():
         [sys.executable, "-m", "physfuse", "--version"], capture_output=True, text=True, check=True
     )
     assert done.stdout == f"physfuse {physfuse.__version__}\n"
+
+
+def test_every_verb_is_listed_with_a_sentence(capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit):
+        cli.main(["--help"])
+    told = " ".join(capsys.readouterr().out.split())
+    for verb, begins in (
+        ("retrieve", "Retrieve daily maps"),
+        ("calibrate", "Calibrate what all pixels share"),
+        ("fit", "Fit a hybrid"),
+        ("simulate", "Simulate a season"),
+        ("evaluate", "Judge models"),
+        ("demo", "Simulate a small season"),
+        ("info", "Tell what is in a file, or what physfuse knows"),
+    ):
+        assert f" {verb} {begins}" in told
+
+
+def test_all_variables_can_be_asked_for_by_name(calls: list[dict[str, Any]]):
+    assert cli.main("retrieve --radar r.nc --out d.nc --variables all".split()) == 0
+    assert calls[0]["variables"] == ["all"]
+
+
+TERMINATED = """
+import os, signal, sys
+from physfuse import cli, retrieval
+from physfuse.run import solve
+
+def stop(run, problem):
+    os.kill(os.getpid(), signal.SIGTERM)
+    return solve(run, problem)
+
+retrieval.solve = stop
+before = signal.getsignal(signal.SIGTERM)
+code = cli.main(sys.argv[1:])
+assert signal.getsignal(signal.SIGTERM) is before
+sys.exit(code)
+"""
+
+
+def test_termination_leaves_nothing_unfinished(tmp_path: Path):
+    season = simulate_fields(2, start="2021-05-01", end="2021-06-01", gap_days=0, seed=3)
+    season.radar.to_netcdf(tmp_path / "radar.nc")
+    line = f"retrieve --radar {tmp_path}/radar.nc --out {tmp_path}/d.nc --variables lai"
+    done = subprocess.run(
+        [sys.executable, "-c", TERMINATED, *line.split()],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 143, done.stderr
+    assert done.stderr.splitlines()[-1] == "physfuse: terminated"
+    assert [path.name for path in tmp_path.iterdir()] == ["radar.nc"]
+
+
+def test_a_handler_of_the_caller_stays(calls: list[dict[str, Any]]):
+    def own(number: int, frame: object) -> None:
+        pass
+
+    before = signal.signal(signal.SIGTERM, own)
+    try:
+        assert cli.main("retrieve --radar r.nc --out d.nc".split()) == 0
+        assert signal.getsignal(signal.SIGTERM) is own
+    finally:
+        signal.signal(signal.SIGTERM, before)

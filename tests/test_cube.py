@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import warnings
 import weakref
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from xarray.backends import BackendArray
 from xarray.core import indexing
 
 from physfuse.cube import Grid, OpticalCube, RadarCube, check_common_grid, open_optical, open_radar
-from physfuse.errors import PhysfuseWarning
+from physfuse.errors import PhysfuseWarning, UnitError
 from physfuse.readers import no_collection
 from physfuse.sun import solar_position
 
@@ -222,7 +223,8 @@ def test_geometry_only_needs_no_variable_but_its_coordinates() -> None:
 
 
 def test_defaults_are_used_and_stated() -> None:
-    cube = one_optical(optical().drop_vars("clear"))
+    with pytest.warns(PhysfuseWarning, match=r"no variable 'clear'.*add clear\(time, y, x\)"):
+        cube = one_optical(optical().drop_vars("clear"))
     batch = cube.read(slice(0, 2))
     assert batch.sensor_zenith.tolist() == [5.0] * 3
     assert batch.relative_azimuth.tolist() == [90.0] * 3
@@ -429,7 +431,8 @@ def test_unknown_clearness_is_not_clear_and_absent_values_stay_absent() -> None:
     batch = one_optical(cube).read(ALL)
     assert batch.clear[0, :4].tolist() == [0.0] * 4
     assert np.isnan(batch.reflectance[1, 0, 10])
-    default = one_optical(cube.drop_vars("clear")).read(ALL)
+    with pytest.warns(PhysfuseWarning, match="no variable 'clear' tells the clouds"):
+        default = one_optical(cube.drop_vars("clear")).read(ALL)
     assert default.clear[1, 10] == 0.0
     assert default.clear.sum() == 59.0
 
@@ -450,15 +453,84 @@ def test_single_values_outside_the_range_are_flagged() -> None:
     assert one_optical(cube).read(ALL).reflectance[0, 1, 3] == np.float32(1.2)
 
 
+@pytest.mark.parametrize("fill", [-9999.0, -0.21, 2.01, 65535.0])
+def test_what_is_no_reflectance_is_missing_and_told(fill: float) -> None:
+    cube = optical()
+    cube["reflectance"][0, 1, 0, 3] = fill
+    cube["reflectance"][2, 0, 4, 0] = fill
+    cube["clear"][2, 4, 0] = 0.0
+    with pytest.warns(PhysfuseWarning, match=r"1 of 177 reflectance values are below -0.2 or"):
+        opened = one_optical(cube)
+    batch = opened.read(ALL)
+    assert np.argwhere(np.isnan(batch.reflectance)).tolist() == [[0, 1, 3], [2, 0, 16]]
+    assert np.argwhere(batch.outside).tolist() == [[0, 3]]  # what a cloud hides is no matter
+    assert not batch.suspect.any()
+    assert "taken as missing" in opened.stated["reflectance"]
+    # The spread of the fine bands inside a coarse cell does not see it either.
+    cube["reflectance"][0, 1, 0, 3] = np.nan
+    cube["reflectance"][2, 0, 4, 0] = np.nan
+    np.testing.assert_array_equal(batch.extra_sd, one_optical(cube).read(ALL).extra_sd)
+
+
+def test_dates_of_zeros_in_every_band_are_missing_and_told() -> None:
+    cube = optical()
+    cube["reflectance"][1, :, 2, 1:3] = 0.0
+    cube["reflectance"][0, 0, 0, 0] = 0.0
+    with pytest.warns(PhysfuseWarning, match="2 of 60 dates of a pixel are 0 in every band"):
+        batch = one_optical(cube).read(ALL)
+    assert np.isnan(batch.reflectance[1, :, 9:11]).all()
+    assert int(np.isnan(batch.reflectance).sum()) == 6
+    assert not batch.outside.any()
+
+
+@given(
+    st.lists(
+        st.one_of(
+            st.floats(-1e5, 1e5, width=32), st.floats(-0.25, 2.125, width=32), st.just(float("nan"))
+        ),
+        min_size=12,
+        max_size=12,
+    )
+)
+def test_what_is_read_is_a_reflectance_or_missing(values: list[float]) -> None:
+    cube = optical(shape=(4, 3))
+    cube["reflectance"][1, 1] = np.reshape(np.array(values, dtype=np.float32), (4, 3))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PhysfuseWarning)
+        batch = one_optical(cube).read(ALL)
+    given_values = cube.reflectance.values.reshape(3, 3, 12)
+    fits = (given_values >= np.float32(-0.2)) & (given_values <= 2.0)
+    np.testing.assert_array_equal(np.isfinite(batch.reflectance), fits)
+    np.testing.assert_array_equal(batch.reflectance[fits], given_values[fits])
+    odd = np.isfinite(given_values) & ((given_values < 0) | (given_values > 1))
+    np.testing.assert_array_equal(batch.outside, odd.any(axis=1))
+
+
+def test_scaled_integers_beside_zeros_are_still_refused() -> None:
+    cube = optical()
+    cube["reflectance"] = cube.reflectance * 10_000.0
+    cube["reflectance"][1:] = 0.0
+    with pytest.raises(UnitError, match="scaled integers"):
+        one_optical(cube)
+
+
 def test_single_powers_not_above_zero_are_dropped_and_counted() -> None:
     cube = radar()
     cube["backscatter"][0, 1, 0, 3] = 0.0
     cube["backscatter"][2, 0, 4, 0] = -1e-4
     cube["backscatter"][2, 0, 4, 1] = np.nan
-    with pytest.warns(PhysfuseWarning, match="2 of 119 backscatter values are <= 0"):
-        batch = one_radar(cube).read(ALL)
+    opened = one_radar(cube)  # as many as noise subtraction explains: no warning
+    assert opened.stated["backscatter"] == "2 of 119 backscatter values are <= 0: dropped"
+    batch = opened.read(ALL)
     assert int(batch.suspect.sum()) == 2
     assert int(np.isnan(batch.sigma0).sum()) == 3
+
+
+def test_more_powers_not_above_zero_than_noise_explains_are_told() -> None:
+    cube = radar()
+    cube["backscatter"][0, :, :2] = 0.0
+    with pytest.warns(PhysfuseWarning, match=r"16 of 120 backscatter values are <= 0.*\(10%\)"):
+        one_radar(cube)
 
 
 @pytest.mark.parametrize("where", ["variable", "dataset", "long_name"])
@@ -470,11 +542,30 @@ def test_gamma0_is_converted_with_its_angle(where: str) -> None:
     else:
         key = "coefficient" if where == "variable" else "long_name"
         cube["backscatter"].attrs[key] = "Gamma_0 terrain"
-    opened = one_radar(cube)
+    if where == "long_name":
+        with pytest.warns(PhysfuseWarning, match="'Gamma_0 terrain' and is taken as gamma0"):
+            opened = one_radar(cube)
+    else:
+        opened = one_radar(cube)
     cosine = np.cos(np.radians([30.0, 40.0, 45.0]))[:, None, None]
     expected = cube.backscatter.values.reshape(3, 2, 20) * cosine
     np.testing.assert_allclose(opened.read(ALL).sigma0, expected, rtol=1e-6)
     assert "gamma0 cos" in opened.stated["coefficient"]
+
+
+@pytest.mark.parametrize("key", ["long_name", "standard_name", "description"])
+def test_gamma_in_a_name_is_never_taken_silently(key: str) -> None:
+    cube = radar()
+    cube["backscatter"].attrs[key] = "terrain-flattened gamma of VV"
+    with pytest.warns(PhysfuseWarning, match=r"may mean gamma0; it is taken as sigma0; set the"):
+        opened = one_radar(cube)
+    assert opened.coefficient == "sigma0"
+    assert opened.stated["coefficient"] == "sigma0 (default)"
+    cube["backscatter"].attrs["coefficient"] = "sigma0"
+    assert one_radar(cube).coefficient == "sigma0"
+    cube["backscatter"].attrs["coefficient"] = "γ⁰"
+    cube["angle_of_incidence"] = ("time", [30.0, 40.0, 45.0])
+    assert one_radar(cube).coefficient == "gamma0"
 
 
 def test_gamma0_without_an_angle_warns() -> None:
@@ -537,6 +628,16 @@ def test_points_far_apart_have_each_their_own_sun() -> None:
     for column, (latitude, longitude) in enumerate([(10.0, 10.0), (50.0, 20.0)]):
         expected, _ = solar_position(TIMES, latitude, longitude)
         np.testing.assert_allclose(zenith[:, column], expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("names", [("latitude", "longitude"), ("lat", "lon")])
+@pytest.mark.parametrize("kind", ["map", "points"])
+def test_place_from_scalar_coordinates(names: tuple[str, str], kind: str) -> None:
+    cube = (optical() if kind == "map" else points()).drop_vars("spatial_ref")
+    cube = cube.assign_coords({names[0]: 52.5, names[1]: 9.5})
+    grid = one_optical(cube).grid
+    assert grid.place == (52.5, 9.5)
+    assert grid.place_source == "latitude and longitude of the cube"
 
 
 @pytest.mark.parametrize("how", ["crs", "names", "attributes"])

@@ -53,8 +53,7 @@ class Season(NamedTuple):
 @pytest.fixture(scope="module")
 def season() -> Season:
     simulated = simulate_fields(N_FIELDS, seed=3, start="2021-01-01", end="2021-09-30")
-    with pytest.warns(PhysfuseWarning, match="backscatter values are <= 0"):
-        run = plan_run(open_optical(simulated.optical), open_radar(simulated.radar))
+    run = plan_run(open_optical(simulated.optical), open_radar(simulated.radar))
     solved = solve(run, build_problem(run, slice(0, N_FIELDS)))
     assert run.grid.place is not None
     return Season(solved.posterior, run.days, run.knot_days, run.grid.place)

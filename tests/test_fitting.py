@@ -24,6 +24,7 @@ from physfuse.radiative.errors import (
     OutputExistsError,
 )
 from physfuse.simulation import Simulation, simulate_fields
+from physfuse.summary import info
 from physfuse.training import Progress
 
 QUICK = {"calibrated": False, "steps": 1, "quiet": True}
@@ -68,9 +69,28 @@ def test_a_fit_that_nothing_confirms_is_physics(
     monkeypatch.setattr(learning, "PARTS", {"residual": ("residual",)})
     found = fit(season.optical, None, out=tmp_path / "model", **QUICK)
     assert not found.kept
+    assert "kept        nothing: it is the physics" in info(tmp_path / "model")
+    assert found.branch().attributes()["model_parts_kept"] == "none"
     plain = untrained(bands=found.hybrid.bands).state_dict()
     for name, value in load_hybrid(tmp_path / "model" / CARD)[0].state_dict().items():
         assert torch.equal(value, plain[name])
+
+
+def test_info_tells_what_a_fitted_model_is(fitted: Path):
+    told = info(fitted)
+    card = json.loads((fitted / CARD).read_text())
+    for words in (
+        "model of kind 'hybrid'",
+        "channels    B02 ",
+        "kept        prior, residual, noise",
+        "held_out_gain_nat_per_channel",
+        "calibration none",
+        f"by physfuse {physfuse.__version__}",
+        card["sha256"],
+    ):
+        assert words in told
+    assert len(told.splitlines()) < 12
+    assert info(fitted / CARD).splitlines()[1:] == told.splitlines()[1:]
 
 
 def test_the_card_says_what_it_was_fitted_with(fitted: Path):
@@ -84,6 +104,8 @@ def test_the_card_says_what_it_was_fitted_with(fitted: Path):
 def test_a_fitted_model_retrieves_by_the_path_of_its_folder(season: Simulation, fitted: Path):
     daily = physfuse.retrieve(season.optical, season.radar, model=fitted, quiet=True)
     assert daily.attrs["model"] == str(fitted)
+    assert daily.attrs["model_kind"] == "hybrid"
+    assert daily.attrs["model_parts_kept"] == "prior residual noise"
     (said,) = json.loads(daily.attrs["model_cards"])
     assert said["sha256"] == json.loads((fitted / CARD).read_text())["sha256"]
     physics = physfuse.retrieve(season.optical, season.radar, quiet=True)

@@ -248,7 +248,7 @@ def test_labels_of_too_few_pixels_are_refused(season: Simulation, tmp_path: Path
 @pytest.mark.parametrize(
     ("day", "column", "message"),
     [
-        ("2012-05-20", "lai,lai_sd", "measured on 2012-05-20, and the cubes hold 2021-05"),
+        ("2012-05-20", "lai,lai_sd", "measured on 2012-05-20, and the cubes go from 2021-05"),
         ("2021-05-20", "stem_water_ratio,stem_water_ratio_sd", "seen by no sensor of these cubes"),
     ],
 )

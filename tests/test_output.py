@@ -337,6 +337,7 @@ def both_sensors() -> xr.Dataset:
     return xr.Dataset(
         {
             "reflectance": (("time", "band", *size), np.full((2, 3, 4, 5), 0.1)),
+            "clear": (("time", *size), np.ones((2, 4, 5))),
             "backscatter": (("time", "polarization", *size), np.full((2, 2, 4, 5), 0.1)),
             "spatial_ref": ((), 0, {"crs_wkt": "EPSG:32631"}),
         },

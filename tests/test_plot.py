@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from physfuse.errors import CubeError, DomainError, OutputExistsError
-from physfuse.plot import plot_daily
+from physfuse import cli
+from physfuse.errors import CubeError, DomainError, OutputExistsError, UnknownNameError
+from physfuse.plot import plot_daily, plot_file
 
 pytest.importorskip("matplotlib")
 
@@ -149,3 +150,63 @@ def test_without_matplotlib_the_message_says_what_to_install():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "physfuse[plot]" in done.stdout
+
+
+# --- a file, from the shell ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("dims", "site"), [(("y", "x"), "y1_x2"), (("site",), "e")])
+def test_a_file_is_drawn_from_the_shell(
+    dims: tuple[str, ...], site: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    daily(dims).to_netcdf(tmp_path / "daily.nc")
+    out = tmp_path / "figure.png"
+    line = f"plot {tmp_path}/daily.nc --out {out} --site {site} --variables lai"
+    assert cli.main(line.split()) == 0
+    assert capsys.readouterr().out == f"{out}\n"
+    assert out.read_bytes().startswith(b"\x89PNG")
+    before = out.stat().st_mtime_ns
+    assert cli.main(line.split()) != 0
+    assert "exists" in capsys.readouterr().err
+    assert out.stat().st_mtime_ns == before
+    assert cli.main([*line.split(), "--overwrite"]) == 0
+
+
+def test_a_file_is_drawn_with_the_cubes_it_came_from(tmp_path: Path) -> None:
+    daily().to_netcdf(tmp_path / "daily.nc")
+    for cube, name in zip(cubes(), ("optical", "radar"), strict=True):
+        cube.to_netcdf(tmp_path / f"{name}.nc")
+    found = plot_file(
+        tmp_path / "daily.nc",
+        tmp_path / "figure.svg",
+        dates=["2021-04-10"],
+        optical=tmp_path / "optical.nc",
+        radar=tmp_path / "radar.nc",
+    )
+    assert found.stat().st_size > 10_000
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "message"),
+    [
+        ({"variables": ["lia"]}, UnknownNameError, "did you mean 'lai'"),
+        ({"variables": ["lai"] * 5}, DomainError, "5 variables are too many"),
+        ({"dates": ["2025-01-01"]}, DomainError, "2025-01-01 is not in the dataset"),
+        ({"dates": ["June"]}, DomainError, "'June' is no date"),
+        ({"sites": ["y2_x0"]}, UnknownNameError, "rows are 0 to 1, columns 0 to 2"),
+        ({"sites": ["here"]}, UnknownNameError, "name one as y12_x30"),
+    ],
+)
+def test_what_a_file_does_not_hold_is_refused(
+    given: dict[str, list[str]], error: type[Exception], message: str, tmp_path: Path
+) -> None:
+    daily().to_netcdf(tmp_path / "daily.nc")
+    with pytest.raises(error, match=message):
+        plot_file(tmp_path / "daily.nc", tmp_path / "figure.png", **given)
+    assert not (tmp_path / "figure.png").exists()
+
+
+def test_a_file_without_daily_variables_is_refused(tmp_path: Path) -> None:
+    cubes()[0].to_netcdf(tmp_path / "optical.nc")
+    with pytest.raises(CubeError, match="physfuse retrieve wrote"):
+        plot_file(tmp_path / "optical.nc", tmp_path / "figure.png")

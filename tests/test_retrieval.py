@@ -11,7 +11,13 @@ import torch
 import xarray as xr
 
 from physfuse.defaults import platform_name
-from physfuse.errors import CubeError, DomainError, OutputExistsError, UnknownNameError
+from physfuse.errors import (
+    CubeError,
+    DomainError,
+    OutputExistsError,
+    PhysfuseWarning,
+    UnknownNameError,
+)
 from physfuse.inference.operators import OpticalOperator
 from physfuse.inference.state import STATE_TABLE, Constant, Fixed, Variable
 from physfuse.radiative.spectral import LAND_BANDS, band_quadrature
@@ -213,6 +219,45 @@ def test_an_unseen_pixel_owes_everything_to_the_prior(
     assert_same(joint.isel(site=[0, 2]), result.isel(site=[0, 2]), rtol=1e-6)
 
 
+def test_fill_values_count_as_missing_and_their_day_is_flagged(
+    cubes: tuple[xr.Dataset, xr.Dataset],
+) -> None:
+    optical = cubes[0].copy(deep=True)
+    clear = (optical.clear > 0.5).values[:, 1]
+    date = int(np.flatnonzero(clear)[2])
+    optical["reflectance"][date, 3, 1] = -9999.0
+    with pytest.warns(PhysfuseWarning, match="1 of .* reflectance values are below -0.2"):
+        filled = retrieve(optical, quiet=True, variables=["lai", "cab"])
+    assert "reflectance: 1 of" in filled.attrs["input_defaults"]
+    optical["reflectance"][date, 3, 1] = np.nan
+    missing = retrieve(optical, quiet=True, variables=["lai", "cab"])
+    for name in ("lai", "lai_std", "cab", "n_optical"):
+        np.testing.assert_array_equal(filled[name].values, missing[name].values)
+    told = filled.quality_flag.values ^ missing.quality_flag.values
+    day = np.flatnonzero(filled.time.values == optical.time.values[date].astype("datetime64[D]"))
+    assert np.argwhere(told).tolist() == [[day.item(), 1]]
+    assert told.max() == int(QualityFlag.OUT_OF_DOMAIN)
+
+
+def test_reflectance_above_one_is_flagged_and_counts_less(
+    cubes: tuple[xr.Dataset, xr.Dataset],
+) -> None:
+    optical = cubes[0].copy(deep=True)
+    date = int(np.flatnonzero((optical.clear > 0.9).values[:, 1])[2])
+    plain = retrieve(optical, quiet=True, variables=["lai"])
+    moved = {}
+    for value in (0.99, 1.01):
+        optical["reflectance"][date, 3, 1] = value
+        result = retrieve(optical, quiet=True, variables=["lai"])
+        near = result.lai.sel(time=optical.time[date], method="nearest")
+        before = plain.lai.sel(time=optical.time[date], method="nearest")
+        moved[value] = float(np.abs(np.log(near / before))[1])
+        flagged = result.quality_flag.values & int(QualityFlag.OUT_OF_DOMAIN)
+        assert bool(flagged.any()) == (value > 1)
+        assert not flagged[:, [0, 2]].any()
+    assert moved[1.01] <= moved[0.99]
+
+
 def test_few_observations_are_flagged(cubes: tuple[xr.Dataset, xr.Dataset]) -> None:
     few = cubes[1].isel(time=slice(0, 4))
     result = retrieve(radar=few, quiet=True, variables=["lai"])
@@ -229,6 +274,23 @@ def test_the_range_asked_for_is_the_range_written(
     for name in ("lai", "lai_q95", "soil_moisture", "n"):
         there = joint[name].sel(time=inner.time) if "time" in joint[name].dims else joint[name]
         np.testing.assert_allclose(inner[name].values, there.values, rtol=0.02)
+
+
+def test_days_far_from_any_observation_are_flagged_as_the_prior_alone(
+    cubes: tuple[xr.Dataset, xr.Dataset],
+) -> None:
+    optical = cubes[0].isel(site=[0])
+    result = retrieve(optical, quiet=True, start="2021-04-01", end="2021-12-31")
+    counted = np.flatnonzero(result.n_optical.values[:, 0])
+    away = np.abs(np.arange(result.time.size)[:, None] - counted).min(1)
+    flagged = (result.quality_flag.values[:, 0] & int(QualityFlag.PRIOR_ONLY)) > 0
+    np.testing.assert_array_equal(flagged, away > 90)
+    assert flagged.any()
+    assert not flagged.all()
+    assert float(result.share_prior.values[flagged].min()) > 0.99
+    # The flag does not depend on what else is written.
+    fewer = retrieve(optical, quiet=True, start="2021-04-01", end="2021-12-31", variables=["cab"])
+    np.testing.assert_array_equal(fewer.quality_flag.values, result.quality_flag.values)
 
 
 def test_beyond_the_observations_the_state_goes_to_its_prior(
@@ -293,14 +355,26 @@ def test_only_what_is_asked_for_is_written(
         np.testing.assert_allclose(result[name].values, joint[name].values, rtol=1e-5)
 
 
+def test_a_single_name_and_all_of_them_are_enough(cubes: tuple[xr.Dataset, xr.Dataset]) -> None:
+    optical = cubes[0].isel(site=[0], time=slice(0, 4))
+    one = retrieve(optical, quiet=True, variables="lai")
+    assert set(one.data_vars) == {*field_names("lai"), "quality_flag", "n_optical", "n_radar"}
+    two = retrieve(optical, quiet=True, variables="lai, cab")
+    assert set(two.data_vars) == {*one.data_vars, *field_names("cab")}
+    everything = retrieve(optical, quiet=True)
+    for named in ("all", ["all"]):
+        assert set(retrieve(optical, quiet=True, variables=named)) == set(everything)
+
+
 @pytest.mark.parametrize(
     ("options", "text"),
     [
         ({"model": "phisics"}, r"'phisics' is not a known model.*physics"),
         ({"variables": ["laai"]}, r"'laai' is not a known .*did you mean 'lai'"),
+        ({"variables": "LAI"}, r"'LAI' is not a known .*did you mean 'lai'"),
         ({"bare_soil": "oh_2005"}, r"'oh_2005' is not a known .*oh_2004"),
     ],
-    ids=["model", "variable", "bare soil"],
+    ids=["model", "variable", "letter case", "bare soil"],
 )
 def test_unknown_names(
     tmp_path: Path,
@@ -318,9 +392,9 @@ def test_options_that_do_not_go_together(
 ) -> None:
     with pytest.raises(DomainError, match="before its start"):
         retrieve(*cubes, quiet=True, start="2021-06-01", end="2021-05-01")
-    with pytest.raises(ValueError, match="predict_out is missing"):
+    with pytest.raises(DomainError, match="predict_out is missing"):
         retrieve(*cubes, quiet=True, predict=cubes[0])
-    with pytest.raises(ValueError, match="predict is missing"):
+    with pytest.raises(DomainError, match="predict is missing"):
         retrieve(*cubes, quiet=True, predict_out=tmp_path / "p.nc")
     with pytest.raises(CubeError, match="give at least one of optical="):
         retrieve(quiet=True)
@@ -373,7 +447,10 @@ def test_landsat_and_venus_are_retrieved_beside_sentinel_2() -> None:
         values = torch.tensor([[rows[i] for i in operator.inputs]], dtype=torch.float64)
         seen = operator.predict(values, torch.zeros(1, dtype=torch.long))[0].numpy()
         cube = xr.Dataset(
-            {"reflectance": (("time", "band", "site"), np.tile(seen[:, None], (len(day), 1, 1)))},
+            {
+                "reflectance": (("time", "band", "site"), np.tile(seen[:, None], (len(day), 1, 1))),
+                "clear": (("time", "site"), np.ones((len(day), 1))),
+            },
             coords={
                 "time": day.astype("datetime64[ns]") + np.timedelta64(11, "h"),
                 "band": list(bands),

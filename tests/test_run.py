@@ -7,8 +7,8 @@ import pytest
 import xarray as xr
 
 from physfuse.cube import open_optical, open_radar
-from physfuse.errors import CubeError, DomainError
-from physfuse.run import Run, build_problem, observed_on, plan_run, solve
+from physfuse.errors import CubeError, DomainError, PhysfuseWarning, UnknownNameError
+from physfuse.run import Run, build_problem, days_from_observations, observed_on, plan_run, solve
 
 OPTICAL_DAYS = ("2020-10-20", "2020-10-25", "2020-11-09")
 RADAR_DAYS = ("2020-10-22", "2020-10-25", "2020-11-12")
@@ -63,7 +63,8 @@ def test_days_run_from_the_first_to_the_last_observation() -> None:
         (None, None),
         ("2020-10-23", "2020-11-01"),
         ("2020-09-01", "2020-12-24"),
-        ("2021-03-01", "2021-03-01"),
+        ("2020-10-30", "2020-10-30"),
+        ("2020-11-12", "2021-03-01"),
     ],
 )
 def test_knots_hold_every_observation_and_both_ends(start: str | None, end: str | None) -> None:
@@ -81,6 +82,23 @@ def test_knots_reach_to_predicted_days_and_the_output_does_not() -> None:
     run = planned(predicted_days=ahead)
     assert run.knot_days[-1] == day("2020-12-01")
     assert run.days[-1] == day("2020-11-12")
+
+
+@pytest.mark.parametrize(
+    ("start", "end"),
+    [("2020-11-13", "2020-12-24"), ("2020-10-01", "2020-10-19"), ("2021-03-01", "2021-03-01")],
+)
+def test_an_output_wholly_outside_the_observations(start: str, end: str) -> None:
+    told = f"from {start} to {end}, wholly outside .* from 2020-10-20 to 2020-11-12"
+    with pytest.raises(DomainError, match=told):
+        planned(start=start, end=end)
+
+
+@pytest.mark.parametrize("with_radar", [True, False])
+def test_a_bare_soil_model_is_known_with_radar_or_without(with_radar: bool) -> None:
+    echoes = open_radar(radar()) if with_radar else []
+    with pytest.raises(UnknownNameError, match=r"'xx' is not a known .*baghdadi_2016, dubois_1995"):
+        plan_run(open_optical(optical()), echoes, bare_soil="xx")
 
 
 @pytest.mark.parametrize(
@@ -158,6 +176,24 @@ def test_observations_are_counted_on_their_days() -> None:
     expected[:] = 0
     expected[[at[day(d)] for d in RADAR_DAYS]] = 1
     np.testing.assert_array_equal(echoes.numpy(), expected)
+
+
+def test_days_are_counted_from_the_nearest_acquisition_of_the_pixel() -> None:
+    seen = optical()
+    seen["reflectance"][..., 0] = np.nan  # site a: radar only
+    echoes = radar()
+    echoes["backscatter"][..., 1] = np.nan  # site b: optical only
+    run = plan_run(open_optical(seen), open_radar(echoes), start="2020-06-01", end="2021-03-01")
+    problem = build_problem(run, slice(0, 2))
+    away = days_from_observations(problem, run.knot_days, run.days)
+    for site, dates in ((0, RADAR_DAYS), (1, OPTICAL_DAYS)):
+        expected = np.abs(run.days[:, None] - np.array([day(d) for d in dates])).min(1)
+        np.testing.assert_array_equal(away[:, site], expected)
+    seen["reflectance"][...] = np.nan
+    with pytest.warns(PhysfuseWarning, match="no reflectance at all"):
+        blind = plan_run(open_optical(seen), [])
+    away = days_from_observations(build_problem(blind, slice(0, 2)), blind.knot_days, blind.days)
+    assert np.isinf(away).all()
 
 
 def test_a_batch_of_some_pixels_is_a_part_of_the_whole() -> None:

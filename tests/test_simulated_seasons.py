@@ -112,8 +112,8 @@ def test_what_is_left_of_an_observation_is_noise_and_misfit(of: SeasonSource):
         ],
         -1,
     )
-    # Sentinel-2A dates: the last feature is -1; the geometry is found by its cosines.
-    mine = (seen.context[..., 3] < 0) & (seen.clear == 1) & seen.valid.any(-1)
+    # Sentinel-2A dates: the first feature of the platforms; the geometry is found by its cosines.
+    mine = (seen.context[..., 3] == 1) & (seen.clear == 1) & seen.valid.any(-1)
     tts = torch.rad2deg(torch.arccos(seen.context[..., 0]))
     near = torch.argmin((tts[mine][:, None] - operator.angles[:, 0]).abs(), 1)
     predicted = operator.predict(values[mine], near)
@@ -145,7 +145,7 @@ def test_streams_are_told_as_in_training(of: SeasonSource, sensor: str):
     seen = of.draw(5, gen(12)).sights[sensor]
     if sensor == "optical":
         # Of one platform, as a stream is.
-        seen = seen._replace(valid=seen.valid & (seen.context[..., 3:] < 0))
+        seen = seen._replace(valid=seen.valid & (seen.context[..., 3:4] == 1))
         view = torch.arcsin(seen.context[..., 1] / 4)
         side = torch.where(view > 0, seen.context[..., 2] / seen.context[..., 1], 1.0)
         angles = [seen.context[..., 0].arccos(), view, side.clamp(-1, 1).arccos()]

@@ -6,7 +6,10 @@ A cube is opened from a path or a Dataset, checked, and stays on disk: :meth:`Op
 
 from __future__ import annotations
 
+from .checks import is_prediction
+from .fill import find_fill
 from .grid import Grid, check_common_grid
+from .loading import reading
 from .opening import Source, open_optical, open_radar
 from .optical import OpticalBatch, OpticalCube, OpticalGeometry
 from .radar import RadarBatch, RadarCube, RadarGeometry
@@ -21,6 +24,9 @@ __all__ = [
     "RadarGeometry",
     "Source",
     "check_common_grid",
+    "find_fill",
+    "is_prediction",
     "open_optical",
     "open_radar",
+    "reading",
 ]

@@ -21,12 +21,17 @@ from physfuse.radiative.errors import (
     PhysfuseWarning,
     UnitError,
 )
+from physfuse.variables import PREDICTION_TITLE
+
+from .loading import load_values
 
 _SAMPLE = 2_000_000
 _SEGMENT = 256
 _SAME_PASS = np.timedelta64(60, "s")
 _OPENEO_LIKE = re.compile(r"(S2-?L2A|S1|SIGMA0|GAMMA0|SENTINEL|B\d\d$|B8A$|VV$|VH$|SCL$)", re.I)
 _SPACE_NAMES = (("latitude", "y"), ("lat", "y"), ("longitude", "x"), ("lon", "x"))
+_LEAST_ANGLE = {"angle_of_incidence": 5.0, "solar_zenith_angle": 2.0}
+"""What the largest value of an angle reaches in any cube of the sensors. [degree]"""
 _OTHER = {"reflectance": "backscatter", "backscatter": "reflectance"}
 _KIND = {"reflectance": "optical", "backscatter": "radar"}
 
@@ -193,19 +198,21 @@ def check_angle(
     Raises
     ------
     UnitError
-        Radians.
+        Radians: by the units, or because no incidence reaches 5 or no sun 2 degrees, which no
+        orbit of the sensors sees.
     DomainError
         Outside 0..``highest`` (-360..360 for azimuths).
     """
     finite = values[np.isfinite(values)]
-    unit = str(attributes.get("units", "")).lower()
-    small = finite.size > 0 and 0 < finite.max() < 1.6 and not unit.startswith("deg")
-    sun_in_radians = name == "solar_zenith_angle" and small
-    if unit.startswith("rad") or sun_in_radians:
+    unit = str(attributes.get("units", "")).strip().lower()
+    least = _LEAST_ANGLE.get(name)
+    small = least is not None and finite.size > 0 and finite.max() < least
+    if unit.startswith("rad") or small:
+        few = f" of at least {least:g} somewhere" if least is not None else ""
         raise UnitError(
             f"{label}: {name} has units {unit or 'not stated'!r} and values up to "
             f"{finite.max() if finite.size else np.nan:.4g}, which looks like radians; allowed: "
-            f"degrees; convert with numpy.degrees(cube.{name})"
+            f"degrees{few}; convert with numpy.rad2deg(cube.{name})"
         )
     lowest = -360.0 if "azimuth" in name else 0.0
     if finite.size and (finite.min() < lowest or finite.max() > highest):
@@ -334,6 +341,49 @@ def check_backscatter(values: np.ndarray, attributes: Mapping[Any, Any], label: 
         )
 
 
+def check_no_prediction(dataset: xr.Dataset, variable: str, label: str) -> None:
+    """Refuse predictions of the package given as observations.
+
+    Parameters
+    ----------
+    dataset : xarray.Dataset
+        The cube.
+    variable : {"reflectance", "backscatter"}
+        What it must hold.
+    label : str
+        How messages name the cube.
+
+    Raises
+    ------
+    CubeError
+        By its title or its quantiles it was written by ``--predict-out``.
+    """
+    if is_prediction(dataset, variable):
+        raise CubeError(
+            f"{label}: its {variable} is predicted (written by --predict-out), not observed; "
+            "allowed: observations; to compare the two, open the file with xarray"
+        )
+
+
+def is_prediction(dataset: xr.Dataset, variable: str) -> bool:
+    """Whether the package has predicted what is in a dataset.
+
+    Parameters
+    ----------
+    dataset : xarray.Dataset
+        Any.
+    variable : {"reflectance", "backscatter"}
+        What is asked about.
+
+    Returns
+    -------
+    bool
+        By its title, or by quantiles beside the variable.
+    """
+    title = str(dataset.attrs.get("title", ""))
+    return title.startswith(PREDICTION_TITLE) or f"{variable}_q05" in dataset
+
+
 def backscatter_coefficient(dataset: xr.Dataset, label: str, stated: dict[str, str]) -> str:
     """Which radar coefficient the cube holds.
 
@@ -356,6 +406,11 @@ def backscatter_coefficient(dataset: xr.Dataset, label: str, stated: dict[str, s
     ------
     UnitError
         beta0, or a word that is none of the three.
+
+    Warns
+    -----
+    PhysfuseWarning
+        Only the names in its attributes tell of gamma: gamma0 is converted, what may mean it not.
     """
     attributes = dataset["backscatter"].attrs
     given = attributes.get("coefficient", dataset.attrs.get("coefficient"))
@@ -366,26 +421,36 @@ def backscatter_coefficient(dataset: xr.Dataset, label: str, stated: dict[str, s
             str(attributes.get(key, "")) for key in ("standard_name", "long_name", "description")
         )
     )
-    plain = re.sub(r"[\s_-]*(0|zero|nought|naught|°)", "0", words.lower())
+    plain = re.sub(r"[\s_^-]*(0|zero|nought|naught|°|⁰|º)", "0", words.lower())
+    says = "set the attribute coefficient='sigma0' or 'gamma0' (which is converted) to say so"
     if "gamma0" in plain or "γ0" in plain:
+        if given is None:
+            warn(f"{label}: backscatter is called {words.strip()!r} and is taken as gamma0; {says}")
         return "gamma0"
     if "beta0" in plain or (given is not None and "sigma0" not in plain and "σ0" not in plain):
         raise UnitError(
             f"{label}: backscatter has the coefficient {words!r}; allowed: 'sigma0', or 'gamma0', "
             "which is converted; calibrate to sigma0 and set the attribute coefficient='sigma0'"
         )
+    if "gamma" in plain or "γ" in plain:
+        warn(
+            f"{label}: backscatter is called {words.strip()!r}, which may mean gamma0; it is taken "
+            f"as sigma0; {says}"
+        )
     if "sigma0" not in plain and "σ0" not in plain:
         stated["coefficient"] = "sigma0 (default)"
     return "sigma0"
 
 
-def sample(array: xr.DataArray, limit: int = _SAMPLE) -> np.ndarray:
+def sample(array: xr.DataArray, label: str, limit: int = _SAMPLE) -> np.ndarray:
     """Values of some pixels at all times, few enough to look at.
 
     Parameters
     ----------
     array : xarray.DataArray
         Dimensions (..., y, x) or (..., site).
+    label : str
+        How messages name the cube.
     limit : int
         About how many values; up to four times as many are taken whole.
 
@@ -395,7 +460,7 @@ def sample(array: xr.DataArray, limit: int = _SAMPLE) -> np.ndarray:
         The same pixels for every array of one grid and one product of leading sizes.
     """
     parts = [
-        array.isel(window).values.astype(np.float32, copy=False)
+        load_values(array.isel(window), label).astype(np.float32, copy=False)
         for window in _windows(array, limit)
     ]
     space = 1 if array.dims[-1] == "site" else 2
@@ -465,7 +530,7 @@ def repeated_times(
                 break
             if not keep[earlier]:
                 continue
-            if all(_equal(array, int(index), int(earlier)) for array in arrays):
+            if all(_equal(array, int(index), int(earlier), label) for array in arrays):
                 keep[index] = False
                 break
             if time[index] == time[earlier]:
@@ -484,7 +549,7 @@ def repeated_times(
     return keep
 
 
-def _equal(array: xr.DataArray, first: int, second: int) -> bool:
+def _equal(array: xr.DataArray, first: int, second: int, label: str) -> bool:
     """Compare two dates block by block, so that big cubes are never loaded whole."""
     axis = "site" if "site" in array.dims else "y"
     size = int(array.sizes.get(axis, 1))
@@ -492,7 +557,7 @@ def _equal(array: xr.DataArray, first: int, second: int) -> bool:
     step = max(1, _SAMPLE // per_row)
     for start in range(0, size, step):
         window = {axis: slice(start, start + step)} if axis in array.dims else {}
-        a, b = (array.isel({"time": i, **window}).values for i in (first, second))
+        a, b = (load_values(array.isel({"time": i, **window}), label) for i in (first, second))
         if not np.array_equal(a, b, equal_nan=a.dtype.kind == "f"):
             return False
     return True

@@ -12,6 +12,7 @@ from physfuse.radiative.errors import CubeError
 
 from .checks import check_angle, sample
 from .grid import Grid
+from .loading import load_values
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ class CubeData:
         array = array.transpose(*front, *space)
         if space:
             array = array.isel({space[0]: rows})
-        values = array.values.astype(np.float32, copy=False)
+        values = load_values(array, self.label).astype(np.float32, copy=False)
         if space:
             values = values.reshape(*values.shape[: len(front)], -1)
         if channel is not None and channel not in front:
@@ -106,7 +107,8 @@ class CubeData:
                 raise CubeError(
                     f"{self.label}: {name} has dimensions {array.dims}; allowed: (time)"
                 )
-            everywhere = np.broadcast_to(array.values, (self.dataset.sizes["time"],))
+            values = load_values(array, self.label)
+            everywhere = np.broadcast_to(values, (self.dataset.sizes["time"],))
             return np.asarray(everywhere[self.order])
         if name in self.dataset.attrs:
             return np.full(self.time.size, self.dataset.attrs[name])
@@ -167,9 +169,9 @@ class CubeData:
         array = self.dataset[name]
         if set(self.grid.dims) <= set(map(str, array.dims)):
             rest = [d for d in array.dims if d not in self.grid.dims]
-            values = sample(array.transpose(*rest, *self.grid.dims))
+            values = sample(array.transpose(*rest, *self.grid.dims), self.label)
         else:
-            values = np.atleast_1d(array.values)
+            values = np.atleast_1d(load_values(array, self.label))
         check_angle(values, array.attrs, name, self.label, highest)
         if default is not None and np.isnan(values).any():
             self.stated[name] = f"from the cube; {default:g} degree (default) where missing"

@@ -19,6 +19,7 @@ _METRES_PER_DEGREE = 111_320.0
 _RESAMPLER = (
     "bring them to one grid first, for example with rioxarray: other.rio.reproject_match(reference)"
 )
+_DEGREES = ("latitude", "longitude", "lat", "lon")
 _PLACE = "give the place: --place LAT,LON (place=(lat, lon) in Python)"
 
 
@@ -218,6 +219,7 @@ def grid_of(
         for name, coord in dataset.coords.items()
         if coord.dims and set(coord.dims) <= set(dims)
     }
+    _check_sites(coords, label)
     stated: dict[str, str] = {}
     for dim in ("y", "x"):
         if dim in dims and dim not in coords:
@@ -230,7 +232,7 @@ def grid_of(
         attributes = {"grid_mapping_name": "latitude_longitude"}
         projection = parse_crs(attributes)
     grid = Grid(dims, shape, coords, attributes, projection, stated=stated)
-    found, source = _place(grid, dataset.attrs, place, label)
+    found, source = _place(grid, dataset, place, label)
     if grid.is_geographic and dims == ("y", "x"):
         stated["pixel_size"] = f"{grid.pixel_size:.1f} m (from degrees of latitude)"
     return Grid(dims, shape, coords, attributes, projection, found, source, stated)
@@ -329,6 +331,23 @@ def _check_axis(coordinate: xr.DataArray, label: str) -> None:
         )
 
 
+def _check_sites(coords: Mapping[str, xr.DataArray], label: str) -> None:
+    if "site" not in coords:
+        return
+    names, first, count = np.unique(
+        coords["site"].values.astype(str), return_index=True, return_counts=True
+    )
+    twice = names[count > 1][np.argsort(first[count > 1])].tolist()
+    if twice:
+        rest = f" and {len(twice) - 4} more" if len(twice) > 4 else ""
+        raise GridError(
+            f"{label}: {', '.join(map(repr, twice[:4]))}{rest} "
+            f"{'stands' if len(twice) == 1 else 'stand'} for more than one site; allowed: names "
+            "that differ; rename with cube.assign_coords(site=[...]), or drop copies with "
+            "cube.drop_duplicates('site')"
+        )
+
+
 def _crs_attributes(dataset: xr.Dataset, mapping: str | None) -> dict[str, Any]:
     for name in (mapping, "spatial_ref", "crs"):
         if name is not None and name in dataset.variables and dataset[name].attrs:
@@ -348,7 +367,7 @@ def _says_degrees(coords: Mapping[str, xr.DataArray]) -> bool:
 
 
 def _place(
-    grid: Grid, attributes: Mapping[Any, Any], place: tuple[float, float] | None, label: str
+    grid: Grid, dataset: xr.Dataset, place: tuple[float, float] | None, label: str
 ) -> tuple[tuple[float, float] | None, str]:
     if place is not None:
         return _checked(place, f"{label}: place"), "place given by the user"
@@ -368,10 +387,14 @@ def _place(
         if np.isfinite(centre).all():
             return _checked(centre, label), "centre of the grid"
         why = "its coordinates hold missing values"
-    for lat, lon in (("latitude", "longitude"), ("lat", "lon")):
-        if lat in attributes and lon in attributes:
-            given = float(attributes[lat]), float(attributes[lon])
-            return _checked(given, f"{label}: attributes"), "latitude and longitude attributes"
+    single = {
+        str(n): v.values for n, v in dataset.variables.items() if n in _DEGREES and not v.dims
+    }
+    for told, what in ((single, "of the cube"), (dataset.attrs, "attributes")):
+        for lat, lon in (("latitude", "longitude"), ("lat", "lon")):
+            if lat in told and lon in told:
+                given = float(told[lat]), float(told[lon])
+                return _checked(given, f"{label}: {what}"), f"latitude and longitude {what}"
     return None, (
         f"{label}: the place is not known, and the sun's position needs it: {why}, and it has no "
         f"latitude and longitude attributes; add one of them, or {_PLACE}"

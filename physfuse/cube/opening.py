@@ -18,6 +18,7 @@ from .checks import (
     backscatter_coefficient,
     check_backscatter,
     check_clear,
+    check_no_prediction,
     check_reflectance,
     check_time,
     check_variable,
@@ -28,7 +29,9 @@ from .checks import (
     warn,
 )
 from .data import CubeData
+from .fill import HIGHEST_REFLECTANCE, LOWEST_REFLECTANCE, Fill, find_fill
 from .grid import Grid, check_common_grid, grid_of
+from .loading import load_values, reading
 from .optical import OpticalCube, PlacedSun
 from .radar import RadarCube
 
@@ -37,6 +40,7 @@ Source = xr.Dataset | str | Path
 
 _WIDE = 2.5  # degrees of latitude or longitude from which the sun is computed pixel by pixel
 _UNKNOWN_ORBIT = "unknown"
+_EXPECTED_NEGATIVE = 0.1  # share of backscatter that noise subtraction may bring to 0 and below
 _PRIOR_ONLY = "it brings nothing, the result is the prior (quality_flag says so)"
 
 
@@ -152,6 +156,11 @@ def _open_optical(
         data.check_dims("clear")
     elif values:
         stated["clear"] = "1 where every band is present, else 0 (default)"
+        warn(
+            f"{label}: no variable 'clear' tells the clouds; every pixel is taken as seen clearly "
+            f"where all its bands are present; add clear(time, {', '.join(data.grid.dims)}), the "
+            "probability 0 to 1 (Sentinel-2 SCL: cube.scl.isin([4, 5, 6]))"
+        )
     has_sun = data.check_angle("solar_zenith_angle", 180.0, None)
     data.check_angle("sensor_zenith_angle", 85.0, defaults.SENSOR_ZENITH)
     data.check_angle("relative_azimuth_angle", 360.0, defaults.RELATIVE_AZIMUTH)
@@ -233,6 +242,8 @@ def _cube_data(
     dataset = spatial_names(dataset)
     if values or variable in dataset:
         check_variable(dataset, variable, channel, label)
+        if values:
+            check_no_prediction(dataset, variable, label)
     elif not {"time", channel} <= set(dataset.coords) or not (
         {"y", "x"} <= set(dataset.dims) or "site" in dataset.dims
     ):
@@ -269,21 +280,28 @@ def _cube_data(
 def _check_optical_values(cube: OpticalCube) -> None:
     dataset, label = cube.data.dataset, cube.label
     space = cube.grid.dims
-    values = sample(dataset["reflectance"].transpose("time", "band", *space))
+    values = sample(dataset["reflectance"].transpose("time", "band", *space), label)
     if "clear" in dataset and set(space) <= set(map(str, dataset["clear"].dims)):
-        clear_values = dataset["clear"].broadcast_like(dataset["reflectance"].isel(band=0))
+        with reading(label, "clear"):
+            clear_values = dataset["clear"].broadcast_like(dataset["reflectance"].isel(band=0))
         limit = 2_000_000 // values.shape[1]
-        clear = sample(clear_values.transpose("time", *space), limit)
+        clear = sample(clear_values.transpose("time", *space), label, limit)
     elif "clear" in dataset:
-        times = dataset["clear"].broadcast_like(dataset["time"]).values.astype(np.float32)
+        times = np.broadcast_to(load_values(dataset["clear"], label), (values.shape[0],))
+        times = times.astype(np.float32)
         clear = np.broadcast_to(times[:, None], (values.shape[0], values.shape[2]))
     else:
         clear = np.isfinite(values).all(axis=1).astype(np.float32)
     check_clear(clear, label)
-    check_reflectance(values, clear, dataset["reflectance"].attrs, label)
+    values = values[:, cube.channels]
+    fill = find_fill(values)
+    empty = fill.empty[:, None]
+    check_reflectance(np.where(empty, np.nan, values), clear, dataset["reflectance"].attrs, label)
+    _warn_of_fill(cube, values, fill, np.nan_to_num(clear) >= defaults.MIN_CLEAR)
+    values = np.where(fill.any, np.nan, values)
     if not np.isfinite(values).any():
         warn(f"{label}: no reflectance at all (all NaN); {_PRIOR_ONLY}")
-    elif not (np.nan_to_num(clear) >= 0.05).any():
+    elif not (np.nan_to_num(clear) >= defaults.MIN_CLEAR).any():
         warn(f"{label}: no pixel is seen clearly at any date (clear < 0.05); {_PRIOR_ONLY}")
     zenith = cube.geometry(slice(0, 1)).solar_zenith.reshape(cube.time.size, -1)
     low = int((zenith >= defaults.LOWEST_SUN).any(axis=1).sum())
@@ -295,9 +313,35 @@ def _check_optical_values(cube: OpticalCube) -> None:
         )
 
 
+def _warn_of_fill(cube: OpticalCube, values: np.ndarray, fill: Fill, clear: np.ndarray) -> None:
+    """Tell of clear values that are none; clouds may hide whatever they like."""
+    finite = np.isfinite(values) & clear[:, None]
+    outside = int((fill.outside & finite).sum())
+    empty = int((fill.empty & clear).sum())
+    whole = values.shape[2] == cube.n_pixels
+    share = "" if whole else f" in a sample of {values.shape[2]} of {cube.n_pixels} pixels"
+    if outside:
+        told = (
+            f"{outside} of {int(finite.sum())} reflectance values are below "
+            f"{LOWEST_REFLECTANCE:g} or above {HIGHEST_REFLECTANCE:g}{share}"
+        )
+        cube.data.stated["reflectance"] = f"{told}: taken as missing"
+        warn(
+            f"{cube.label}: {told}, which is no reflectance (a fill value?); they are taken as "
+            "missing and their days are flagged out_of_domain; set no data to NaN"
+        )
+    if empty:
+        told = f"{empty} of {int(finite.any(axis=1).sum())} dates of a pixel are 0 in every band"
+        cube.data.stated["reflectance_zero"] = f"{told}{share}: taken as missing"
+        warn(
+            f"{cube.label}: {told}{share}, the fill value of Sentinel-2; they are taken as "
+            "missing; set no data to NaN, or clear to 0"
+        )
+
+
 def _check_radar_values(cube: RadarCube) -> None:
     array = cube.data.dataset["backscatter"]
-    values = sample(array.transpose("time", "polarization", *cube.grid.dims))
+    values = sample(array.transpose("time", "polarization", *cube.grid.dims), cube.label)
     check_backscatter(values, array.attrs, cube.label)
     finite = np.isfinite(values)
     if not finite.any():
@@ -306,10 +350,13 @@ def _check_radar_values(cube: RadarCube) -> None:
     dropped = int((values[finite] <= 0.0).sum())
     if dropped:
         share = "" if values.size == array.size else f" in a sample of {values.size}"
-        warn(
-            f"{cube.label}: {dropped} of {int(finite.sum())} backscatter values are <= 0{share} "
-            "(noise subtracted beyond the signal, or no data); they are dropped"
-        )
+        told = f"{dropped} of {int(finite.sum())} backscatter values are <= 0{share}"
+        cube.data.stated["backscatter"] = f"{told}: dropped"
+        if dropped > _EXPECTED_NEGATIVE * finite.sum():
+            warn(
+                f"{cube.label}: {told}, more than noise subtracted beyond the signal explains "
+                f"({_EXPECTED_NEGATIVE:.0%}); they are dropped; set no data to NaN"
+            )
 
 
 def _one_family(platforms: Sequence[str], label: str) -> defaults.BandFamily:
@@ -377,7 +424,8 @@ def _native_resolution(
             raise CubeError(
                 f"{data.label}: native_resolution has dimensions {array.dims}; allowed: (band)"
             )
-        given = np.broadcast_to(array.values.astype(np.float64), (len(names),))
+        values = load_values(array, data.label).astype(np.float64)
+        given = np.broadcast_to(values, (len(names),))
         if (given <= 0).any():
             raise DomainError(
                 f"{data.label}: native_resolution {given.min():g} m; allowed: above 0, in metres"
@@ -397,7 +445,11 @@ def _looks(data: CubeData) -> float | None:
         array = dataset[name]
         rest = [d for d in array.dims if d not in data.grid.dims]
         whole = set(data.grid.dims) <= set(map(str, array.dims))
-        values = sample(array.transpose(*rest, *data.grid.dims)) if whole else array.values
+        values = (
+            sample(array.transpose(*rest, *data.grid.dims), data.label)
+            if whole
+            else load_values(array, data.label)
+        )
     else:
         own = dataset["backscatter"].attrs if "backscatter" in dataset else {}
         given = own.get(name, dataset.attrs.get(name))

@@ -14,6 +14,7 @@ from physfuse.sun import solar_position
 
 from .blocks import BlockReader, Fields, rows_per_block
 from .data import CubeData
+from .fill import find_fill
 from .grid import Grid
 from .representativeness import cell_sizes, common_cell, relative_spread
 
@@ -51,6 +52,9 @@ class OpticalBatch:
         Representativeness: sd of the pixel about the coarser cell that the band saw. [1]
     suspect : numpy.ndarray, shape (time, band, pixel)
         Reflectance outside 0-1: to be down-weighted.
+    dropped : numpy.ndarray, shape (time, pixel)
+        Acquisitions not under clouds that brought values below -0.2 or above 2: these are absent
+        from the reflectance.
     """
 
     reflectance: Float32[np.ndarray, "time band pixel"]
@@ -60,6 +64,12 @@ class OpticalBatch:
     relative_azimuth: Float32[np.ndarray, " time"] | Float32[np.ndarray, "time pixel"]
     extra_sd: Float32[np.ndarray, "time band pixel"]
     suspect: Bool[np.ndarray, "time band pixel"]
+    dropped: Bool[np.ndarray, "time pixel"]
+
+    @property
+    def outside(self) -> Bool[np.ndarray, "time pixel"]:
+        """Acquisitions not under clouds with values outside 0-1, used or dropped."""
+        return self.dropped | (self.suspect.any(axis=1) & (self.clear >= defaults.MIN_CLEAR))
 
 
 @dataclass(frozen=True)
@@ -252,16 +262,22 @@ class OpticalCube:
         absent = ~np.isfinite(values) | (
             too_low[:, None, None] if too_low.ndim == 1 else too_low[:, None]
         )
-        reflectance = np.where(absent, np.float32(np.nan), values)
+        fill = find_fill(values)
+        dropped = (fill.outside & ~absent).any(axis=1)
         if "clear" in self.data.dataset:
             clear = np.clip(np.nan_to_num(self.data.values("clear", rows), nan=0.0), 0.0, 1.0)
             clear = clear if clear.ndim == 2 else clear[:, None]
             clear = np.broadcast_to(clear, (values.shape[0], values.shape[2]))
+            dropped &= clear >= defaults.MIN_CLEAR
+            absent |= fill.any
         else:
+            absent |= fill.any
             clear = ~absent.any(axis=1)
+        reflectance = np.where(absent, np.float32(np.nan), values)
         return {
             "reflectance": reflectance,
             "clear": clear.astype(np.float32),
+            "dropped": dropped,
             **self._load_geometry(rows),
             "solar_zenith": sun,
             **self._spreads(reflectance, rows),
@@ -273,6 +289,7 @@ class OpticalCube:
         return {
             "reflectance": np.full(shape, np.nan, dtype=np.float32),
             "clear": np.ones((shape[0], pixels), dtype=np.float32),
+            "dropped": np.zeros((shape[0], pixels), dtype=bool),
             **self._load_geometry(rows),
         }
 

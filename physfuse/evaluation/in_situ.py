@@ -26,41 +26,6 @@ from .fitting import Fitted, fit_model, model_options, with_control
 from .points import Points
 from .withholding import LEAST_DATES
 
-MARGIN = 30
-"""How far outside the cubes' dates a measurement may lie to be scored. [d]"""
-
-
-def check_measured(points: Points, measured: Sequence[Measurements], name: str) -> None:
-    """Refuse measurements of days that the cubes say nothing of, before any work.
-
-    Parameters
-    ----------
-    points : Points
-    measured : sequence of Measurements
-    name : str
-        Of the list.
-
-    Raises
-    ------
-    DomainError
-        A day more than :data:`MARGIN` before the first or after the last acquisition: what is
-        retrieved there is the prior.
-    """
-    seen = [cube["time"].values for cube in (points.optical, points.radar) if cube is not None]
-    ends = [np.concatenate(seen).min(), np.concatenate(seen).max()]
-    first, last = (int(time.astype("datetime64[D]").astype(np.int64)) for time in ends)
-    for one in measured:
-        outside = one.day[(one.day < first - MARGIN) | (one.day > last + MARGIN)]
-        if outside.size:
-            day = np.datetime64(int(outside[0]), "D")
-            held = " to ".join(str(np.datetime64(end, "D")) for end in (first, last))
-            count = f"{outside.size} of {one.day.size} measurements" if outside.size > 1 else "it"
-            raise DomainError(
-                f"{name}: {one.variable} was measured on {day}, and the cubes hold {held}: more "
-                f"than {MARGIN} days outside there is nothing but the prior to be scored; take "
-                f"{count} off the list, or give the cubes of that time"
-            )
-
 
 class Job(NamedTuple):
     """Points to be retrieved in one call."""

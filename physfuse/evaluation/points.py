@@ -11,14 +11,16 @@ from numpy.typing import NDArray
 
 from physfuse.classes import ClassSource, read_classes
 from physfuse.context import ContextSource, read_context
-from physfuse.csv_lists import places_of, unknown_site
+from physfuse.csv_lists import unknown_site
 from physfuse.cube import (
     OpticalCube,
     RadarCube,
     Source,
     check_common_grid,
+    find_fill,
     open_optical,
     open_radar,
+    reading,
 )
 from physfuse.radiative.errors import CubeError, DomainError
 from physfuse.scores import Values
@@ -95,7 +97,7 @@ class Points(NamedTuple):
         known = {name: i for i, name in enumerate(self.sites)}
         for name in sites:
             if name not in known:
-                raise unknown_site(name, known, "of these points")
+                raise unknown_site(name, known, "a point")
         at = [known[name] for name in sites]
         radar = None if self.radar is None else self.radar.isel(site=at)
         return self._replace(optical=self.optical.isel(site=at), radar=radar)
@@ -160,10 +162,12 @@ def open_points(
     check_common_grid([*optical_cubes, *radar_cubes])
     grid = optical_cubes[0].grid
     names = grid.site_names
-    known = places_of(names)
+    known = {name: i for i, name in enumerate(names)}
+    if len(known) < len(names):
+        raise CubeError("two sites of the cube have the same name; rename them")
     for name in named:
         if name not in known:
-            raise unknown_site(name, known, "in a list, and not in the cube")
+            raise unknown_site(name, known, "a list")
     pixels = np.arange(grid.n_pixels)
     if n_sites is not None and n_sites < pixels.size:
         if n_sites < 1:
@@ -223,7 +227,12 @@ def _points(
         width = cube.grid.row_width
         rows = xr.DataArray(pixels // width, dims="site")
         out = dataset.isel(y=rows, x=xr.DataArray(pixels % width, dims="site"))
-    out = out.assign_coords(site=names).load()
+    out = out.assign_coords(site=names)
+    for name, variable in out.variables.items():
+        with reading(cube.label, name):
+            variable.load()
+    if isinstance(cube, OpticalCube):
+        out = _without_fill(out, list(cube.channels))
     if isinstance(cube, OpticalCube) and "clear" not in out:
         finite = out["reflectance"].notnull().all("band")
         out = out.assign(clear=finite.astype(np.float32))
@@ -231,6 +240,16 @@ def _points(
         if name in out and "site" not in out[name].dims:
             out[name] = out[name].expand_dims(site=out["site"].values)
     return out
+
+
+def _without_fill(dataset: xr.Dataset, channels: list[int]) -> xr.Dataset:
+    """Points whose values that are no reflectance are missing: nothing is scored against them."""
+    reflectance = dataset["reflectance"].transpose("time", "band", "site")
+    fill = np.zeros(reflectance.shape, dtype=bool)
+    fill[:, channels] = find_fill(reflectance.values[:, channels].astype(np.float32)).any
+    if not fill.any():
+        return dataset
+    return dataset.assign(reflectance=reflectance.where(~fill))
 
 
 def _orbits(cubes: Sequence[RadarCube]) -> tuple[str, ...] | None:

@@ -16,7 +16,7 @@ from physfuse.classes import ClassSource
 from physfuse.context import ContextSource
 from physfuse.csv_lists import sites_named
 from physfuse.cube import Source
-from physfuse.measurements import Measurements, read_measurements
+from physfuse.measurements import Measurements, check_days, read_measurements
 from physfuse.progress import progress_bar
 from physfuse.radiative.errors import DomainError, OutputExistsError
 from physfuse.scores import SplitNormal, Values, widened
@@ -38,7 +38,7 @@ from .arms import (
 from .circumstances import circumstances
 from .fitting import CALIBRATED, FOLDS, Fitted, fit_model
 from .page import ALL_BANDS, PHYSICS, markdown, paragraphs
-from .points import BLOCK_DAYS, Points, open_points
+from .points import BLOCK_DAYS, Points, days_since_1970, open_points
 from .table import IN_SITU, Cases, Row, Table, histograms, score_rows, to_csv, to_records
 from .withholding import (
     Target,
@@ -50,6 +50,7 @@ from .withholding import (
 
 ALL_BASELINES = (*BASELINES, PER_DATE)
 CLEAR = 0.5
+MARGIN_DAYS = 30  # by which a measurement may lie outside the acquisitions
 DRAWS = 2000
 REFERENCE = "linear"
 FILES = ("scores.csv", "scores.json", "RESULTS.md")
@@ -226,10 +227,14 @@ def evaluate(
     elif gaps is not None:
         targets = draw_targets(points, gaps, least=clear, per_gap=per_gap, seed=seed)
     check_targets(points, targets, clear)
-    measured: list[Measurements] = []
+    measured = []
     if in_situ is not None:
         measured = read_measurements(in_situ, points.sites)
-        field.check_measured(points, measured, Path(in_situ).name)
+        days = np.floor(points.day).astype(int)
+        if points.radar is not None:
+            days = np.append(days, np.floor(days_since_1970(points.radar["time"].values)))
+        name = Path(in_situ).name
+        check_days(measured, int(days.min()), int(days.max()), MARGIN_DAYS, name)
     predictions = predict(
         points,
         targets,

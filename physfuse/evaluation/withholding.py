@@ -119,8 +119,8 @@ def _acquisition(times: np.ndarray, when: np.datetime64, text: str, path: Path, 
         told = [str(time)[:16] for time in np.unique(times[same_day])]
         if len(told) > 1:
             raise CubeError(
-                f"{path.name}, line {line}: there are {len(told)} acquisitions on {text}: "
-                f"{', '.join(told)}; give the time of one of them"
+                f"{path.name}, line {line}: there are {len(told)} acquisitions on {text}; "
+                f"give the time of one: {', '.join(told)}"
             )
         if told:
             return int(same_day[0])

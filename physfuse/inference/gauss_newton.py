@@ -195,8 +195,8 @@ def local_inputs(problem: Problem, stream: Stream, local: Tensor) -> Tensor:
     fixed = everything[len(mean) :].expand(*local.shape[:-1], -1)
     at = local + mean
     if problem.shift is not None:
-        pixel = torch.arange(problem.n_pixels)[:, None] if problem.shift.shape[1] > 1 else 0
-        moved = problem.shift.to(local)[stream.knot, pixel]
+        shift = problem.shift.to(local).expand(-1, problem.n_pixels, -1)
+        moved = shift[stream.knot, torch.arange(problem.n_pixels, device=local.device)[:, None]]
         at = at + torch.nn.functional.pad(moved, (0, at.shape[-1] - moved.shape[-1]))
     return torch.gather(torch.cat([at, fixed], -1), -1, stream.columns)
 

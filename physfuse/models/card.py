@@ -83,6 +83,8 @@ class Card:
         What the weights are of: ``"encoder"``, ``"hybrid"``.
     calibration : dict, optional
         Content of the calibration file that a hybrid was fitted with.
+    architecture_format : int
+        Rises whenever the networks of its kind are built otherwise from the same architecture.
     """
 
     name: str
@@ -104,6 +106,7 @@ class Card:
     format: int = FORMAT
     kind: str = "encoder"
     calibration: dict[str, Any] | None = None
+    architecture_format: int = 1
 
     def check(
         self,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import hashlib
 import json
 import os
@@ -20,6 +19,9 @@ from .context import OPTICAL_PLATFORMS
 from .hybrid import POLARIZATIONS, Hybrid, untrained
 
 KIND = "hybrid"
+ARCHITECTURE_FORMAT = 1
+"""Of the networks in a hybrid, on its card: to be raised when weights written before no longer fit.
+A card that does not name one has 1."""
 CARD, WEIGHTS = "card.json", "hybrid.safetensors"
 LIMITS = (
     "homogeneous canopies only: what the operators cannot know, the residual cannot repair",
@@ -79,6 +81,7 @@ def hybrid_card(
         sha256="",
         kind=KIND,
         calibration=calibration,
+        architecture_format=ARCHITECTURE_FORMAT,
     )
 
 
@@ -124,14 +127,14 @@ def load_hybrid(path: Path) -> tuple[Hybrid, Card]:
     Raises
     ------
     CheckpointError
-        A card that cannot be read, or weights that are missing, were changed or do not fit; a
-        state table with other transforms or priors than in training.
+        A card that cannot be read, or weights that are missing or were changed; a model that was
+        fitted by a version of physfuse with other networks, or with another state table.
     """
-    card = read_card(path, functools.partial(card_of, kind=KIND))
+    card = read_card(path, _own_card)
     try:
         hybrid = untrained(**card.architecture)
     except (TypeError, ValueError, RuntimeError) as error:
-        raise CheckpointError(f"the architecture in {path} cannot be built: {error}") from error
+        raise _of_another_version(card.name) from error
     rows = {row.name: seen(row) for row in STATE_TABLE}
     for variable in card.variables:
         if rows.get(variable.name) != variable:
@@ -139,5 +142,24 @@ def load_hybrid(path: Path) -> tuple[Hybrid, Card]:
                 f"model {card.name!r} was fitted with another prior or transform of "
                 f"{variable.name!r} than this version's state table has: fit it again"
             )
-    fill(hybrid, path, card.weights, card.sha256, card.command)
+    try:
+        fill(hybrid, path, card.weights, card.sha256, card.command)
+    except CheckpointError as error:
+        if isinstance(error.__cause__, RuntimeError):  # of torch: other names or sizes
+            raise _of_another_version(card.name) from error
+        raise
     return hybrid, card
+
+
+def _own_card(fields: dict[str, Any]) -> Card:
+    """Card of a hybrid that this version can build; the number is looked at before the fields."""
+    if fields.get("architecture_format", 1) != ARCHITECTURE_FORMAT:
+        raise _of_another_version(str(fields.get("name")))
+    return card_of(fields, KIND)
+
+
+def _of_another_version(name: str) -> CheckpointError:
+    return CheckpointError(
+        f"model {name!r} was fitted by another version of physfuse, whose networks differ: fit "
+        "again, physfuse fit"
+    )

@@ -12,7 +12,7 @@ import xarray as xr
 
 from physfuse.cube import Grid, OpticalCube, RadarCube
 from physfuse.radiative.errors import CubeError
-from physfuse.variables import field_attributes, field_names
+from physfuse.variables import PREDICTION_TITLE, field_attributes, field_names
 
 from .paths import check_output_path
 from .provenance import global_attributes
@@ -83,7 +83,7 @@ class PredictionWriter:
             self._add("backscatter", "polarization", radar.polarizations, "polarization")
         self.fields = tuple(self._dims)
         self._attributes = global_attributes(
-            attrs or {}, "Predicted observations with uncertainty, noise included"
+            attrs or {}, f"{PREDICTION_TITLE} with uncertainty, noise included"
         )
         self._store: GridStore | None = None
 

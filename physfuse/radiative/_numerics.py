@@ -63,6 +63,7 @@ class Constants:
 UNITS = Constants(1.0, 0.5)
 """One and a half."""
 
+_WITH_AUTOCAST = ("cpu", "cuda")
 _STEEP = 1e30
 _NOTHING = 1e-30
 # Of the derivative of tanh(x / 2) / x, over x.
@@ -131,6 +132,45 @@ def _is_many(canopies: int, wavelengths: int) -> bool:
     return torch.compiler.is_compiling() or canopies > wavelengths
 
 
+def product(a: Tensor, b: Tensor) -> Tensor:
+    """Matrix product in the precision of its arguments, where autocast would halve it too.
+
+    Parameters
+    ----------
+    a, b : Tensor, shapes (..., M, K) or (..., K) and (..., K, N)
+        Of one dtype.
+
+    Returns
+    -------
+    Tensor, shape (..., M, N) or (..., N)
+        The product.
+    """
+    kind = a.device.type
+    if kind in _WITH_AUTOCAST and torch.is_autocast_enabled(kind):
+        with torch.autocast(kind, enabled=False):
+            return a @ b
+    return a @ b
+
+
+def weighted(weight: Tensor, values: Tensor) -> Tensor:
+    """Weighted sum over the first axis.
+
+    Parameters
+    ----------
+    weight : Tensor, shape (K,) or (S, K)
+        Weights, of one sum or of several.
+    values : Tensor, shape (K, ...)
+        Values.
+
+    Returns
+    -------
+    Tensor, shape (...) or (S, ...)
+        The sum.
+    """
+    found = product(weight, values[..., None].flatten(1))
+    return found.reshape(weight.shape[:-1] + values.shape[1:])
+
+
 def mixed(amounts: Sequence[Tensor], spectra: Tensor) -> Tensor:
     """Sum of spectra, each times an amount.
 
@@ -149,8 +189,8 @@ def mixed(amounts: Sequence[Tensor], spectra: Tensor) -> Tensor:
         wavelengths then meets long rows, which halves the time of an operation.
     """
     if amounts[0].dim() == 0 or not _is_many(amounts[0].shape[-1], spectra.shape[-1]):
-        return torch.stack(tuple(amounts), dim=-1) @ spectra
-    return (spectra.mT @ torch.stack(tuple(amounts), dim=-2)).mT
+        return product(torch.stack(tuple(amounts), dim=-1), spectra)
+    return product(spectra.mT, torch.stack(tuple(amounts), dim=-2)).mT
 
 
 def is_followed(x: Tensor) -> bool:

@@ -51,7 +51,7 @@ class _ClosedForm(Function):
         )
 
 
-def _is_plain(x: Tensor) -> bool:
+def is_plain(x: Tensor) -> bool:
     """Whether no transform of torch.func and no forward mode follows a tensor."""
     return torch.func.debug_unwrap(x) is x and unpack_dual(x).tangent is None
 
@@ -102,7 +102,7 @@ def canopy_reflectance(
         torch.is_grad_enabled()
         and not torch.compiler.is_compiling()
         and any(x.requires_grad for x in arguments)
-        and all(_is_plain(x) for x in arguments)
+        and all(is_plain(x) for x in arguments)
     ):
         value: Tensor = _ClosedForm.apply(spectra, *arguments)  # type: ignore[no-untyped-call]
         return value

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ._arguments import Numeric, broadcast, tensors
-from ._numerics import chosen, log_mean, polynomial
+from ._numerics import chosen, log_mean, polynomial, product, weighted
 from .errors import unknown_name
 from .leaf_angle import LEAF_INCLINATIONS
 
@@ -95,9 +95,9 @@ def _scattering(sun: _Direction, view: _Direction, psi: Tensor) -> tuple[Tensor,
 def _contracted(lidf: Tensor, coefficients: Tensor) -> Tensor:
     """Sum over leaf classes, (..., 18) with (..., 18, C), as a product where shapes allow."""
     if coefficients.dim() == 2:
-        return lidf @ coefficients
+        return product(lidf, coefficients)
     if coefficients.shape[-3] == 1 and lidf.dim() >= 2:
-        return lidf @ coefficients.squeeze(-3)
+        return product(lidf, coefficients.squeeze(-3))
     return (lidf[..., None] * coefficients).sum(-2)
 
 
@@ -293,7 +293,7 @@ def hotspot(
         loss = _at_depths(_JACOBIAN_DEPTH, lai) * extinction
         gap = torch.exp(shared * _parted(correlation, _JACOBIAN_DEPTH) - loss)
         weight = torch.as_tensor(_LEGENDRE_WEIGHT).to(lai)
-        return gap[0].to(given), torch.tensordot(weight, gap[1:], dims=1).to(given)
+        return gap[0].to(given), weighted(weight, gap[1:]).to(given)
     parted_below = _parted(correlation, _BOTTOM)
     part = _at_depths(_EVEN_DEPTH, lai)
     whole = -torch.expm1(-correlation.rate)
@@ -338,11 +338,11 @@ def hotspot_jacobian(
         parted = _parted(correlation, _JACOBIAN_DEPTH)
         together = torch.sqrt(ks * ko)
         gap = torch.exp(lai * (together * parted - (ks + ko) * depth))
-        below, total = torch.tensordot(weight, gap, dims=1).to(dtype).unbind(0)
-        by_depth = torch.tensordot(weight, gap * depth, dims=1)
-        by_parted = torch.tensordot(weight, gap * parted, dims=1)
+        below, total = weighted(weight, gap).to(dtype).unbind(0)
+        by_depth = weighted(weight, gap * depth)
+        by_parted = weighted(weight, gap * parted)
         slope = _parted_slope(correlation, _JACOBIAN_DEPTH)
-        by_rate = torch.tensordot(weight, gap * slope, dims=1) / (ks + ko)
+        by_rate = weighted(weight, gap * slope) / (ks + ko)
         by_ks = lai * (together * (by_rate + 0.5 * by_parted / ks) - by_depth)
         by_ko = lai * (together * (by_rate + 0.5 * by_parted / ko) - by_depth)
         by_lai = together * by_parted - (ks + ko) * by_depth

@@ -54,6 +54,11 @@ class PhysfuseWarning(UserWarning):
     """Base class of every warning of physfuse: silence it with one filter."""
 
 
+def _is_sibling(asked: str, known: str) -> bool:
+    """Whether a long name differs in its last sign alone, as Landsat-7 from Landsat-8 does."""
+    return len(asked) == len(known) > 6 and asked[:-1] == known[:-1]
+
+
 def unknown_name(kind: str, name: object, known: Iterable[str]) -> UnknownNameError:
     """Error for a name that is not known: what came, what is allowed, the nearest match.
 
@@ -72,7 +77,13 @@ def unknown_name(kind: str, name: object, known: Iterable[str]) -> UnknownNameEr
         To be raised by the caller.
     """
     known = list(known)
-    same = [other for other in known if other.replace("0", "") == str(name).replace("0", "")]
-    near = same or get_close_matches(str(name), known, n=1, cutoff=0.5)
+    plain = {other.lower(): other for other in known}
+    asked = str(name).lower()
+    same = [plain[other] for other in plain if other.replace("0", "") == asked.replace("0", "")]
+    near = same or [
+        plain[n]
+        for n in get_close_matches(asked, plain, n=1, cutoff=0.5)
+        if not _is_sibling(asked, n)
+    ]
     hint = f" (did you mean {near[0]!r}?)" if near else ""
     return UnknownNameError(f"{name!r} is not a known {kind}; known: {', '.join(known)}{hint}")

@@ -85,7 +85,7 @@ def in_passes(
         last = x.shape[x.dim() - tail :]
         if x.numel() == math.prod(last) and not compiled:
             return x.reshape(last)  # the same for all canopies, as angles often are: computed once
-        return x.expand(*shape, *last).reshape(count, *last)
+        return x.expand((*shape, *last)).reshape(count, *last)
 
     if compiled:
         from torch._dynamo import mark_dynamic  # a second, which only those who compile pay

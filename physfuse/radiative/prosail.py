@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import functools
-from typing import cast
+from collections.abc import Callable
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from ._arguments import Numeric, tensors
-from ._numerics import side_by_side
-from .canopy_gradient import canopy_reflectance
+from ._numerics import product, side_by_side
+from .canopy_gradient import canopy_reflectance, is_plain
 from .directions import canopy_geometry, hotspot
 from .errors import DomainError, unknown_name
 from .leaf_angle import LEAF_ANGLE_FAMILIES, campbell, verhoef
@@ -140,7 +141,9 @@ def _one_pass(
         rho, tau = plate_model(k, n[..., None], spectra)
         flux = canopy_fluxes(rho, tau, rsoil, *columns)
         reflectance = under_sky(flux.rsot, flux.rdot, skyl)
-    return reflectance if band_weights is None else reflectance @ band_weights.to(reflectance)
+    if band_weights is None:
+        return reflectance
+    return product(reflectance, band_weights.to(reflectance))
 
 
 def _arguments(
@@ -165,8 +168,10 @@ def _arguments(
     lidfa: Numeric | None,
     lidfb: Numeric | None,
     skyl: Numeric | None,
+    *,
+    like: Tensor | None = None,
 ) -> tuple[list[Tensor | None], list[Tensor | None]]:
-    """Arguments of `prosail`, checked, as tensors of one dtype on one device.
+    """Arguments of `prosail`, checked, as tensors of one dtype on one device, else that of `like`.
 
     In two lists: n, cab, car, ant, cm, prot, cbc, cbrown, cw, lai, hspot, tts, tto, psi, and of the
     leaf angles the first and, or None, the second; soil and, or None, share of the sky.
@@ -178,11 +183,23 @@ def _arguments(
     _check_leaf_angles(family, ala, lidfa, lidfb)
     first = ala if lidfa is None else lidfa
     optional = [value for value in (first, lidfb, skyl) if value is not None]
-    given = tensors(n, cab, car, ant, cm, prot, cbc, *rest, *optional)
+    given = tensors(n, cab, car, ant, cm, prot, cbc, *rest, *optional, like=like)
     *canopy, soil, leaf_angle = given[:16]
     scalars = [*canopy, leaf_angle, None if lidfb is None else given[16]]
     spectral = [soil, None if skyl is None else given[-1]]
     return scalars, [x if x is None or x.dim() else x[None] for x in spectral]
+
+
+def _check_wavelengths(spectral: list[Tensor | None], wavelengths: int) -> None:
+    """Refuse soil and sky whose last axis is not that of the wavelengths."""
+    for name, value in zip(("rsoil", "skyl"), spectral, strict=True):
+        if value is not None and value.shape[-1] not in (1, wavelengths):
+            raise DomainError(
+                f"{name} has {value.shape[-1]} values on its last axis, which is that of the "
+                f"wavelengths: 1 or {wavelengths} are allowed. One value for each canopy is "
+                f"{name}[..., None]; spectra are asked for at the wavelengths of the module or of "
+                "spectra.wavelength_nm"
+            )
 
 
 def prosail(
@@ -257,8 +274,8 @@ def prosail(
     Raises
     ------
     DomainError
-        `cm` together with `prot` and `cbc`, or another argument that the models chosen lack. What
-        a tensor holds is not looked at.
+        `cm` together with `prot` and `cbc`, another argument that the models chosen lack, or a
+        soil or sky whose last axis is not 1 or W. What a tensor holds is not looked at.
 
     Notes
     -----
@@ -291,6 +308,7 @@ def prosail(
     if spectra is None:
         soil = cast(Tensor, spectral[0])
         spectra = leaf_spectra(version=version, dtype=soil.dtype, device=soil.device)
+    _check_wavelengths(spectral, len(spectra.wavelength_nm))
     one_pass = functools.partial(
         _one_pass, spectra=spectra, hotspot_method=hotspot_method, band_weights=None
     )
@@ -315,7 +333,9 @@ class PROSAIL(nn.Module):
     compile : bool
         Whether to compile the model with `torch.compile`, on the first call of each kind (dtype,
         device, arguments given, gradient asked for) and then for all batch sizes: it takes half a
-        minute, a minute with a gradient, and needs a C++ compiler.
+        minute, a minute with a gradient, and needs a C++ compiler. Under the transforms of
+        `torch.func` and in forward mode the formulas are not compiled. A graph of a compiled module
+        can be walked back once: ``retain_graph=True`` and second derivatives need the other kind.
 
     Attributes
     ----------
@@ -328,6 +348,7 @@ class PROSAIL(nn.Module):
     """
 
     band_weights: Tensor | None
+    wavelength_nm: Tensor
 
     def __init__(
         self,
@@ -355,7 +376,8 @@ class PROSAIL(nn.Module):
         self.leaf_angle = leaf_angle
         self.register_buffer("band_weights", weights, persistent=False)
         self.hotspot_method = hotspot_method
-        self._compiled = torch.compile(_one_pass, fullgraph=True) if compile else None
+        self.compiles = compile
+        self._compiled: Callable[..., Tensor] | None = None
 
     @property
     def spectra(self) -> LeafSpectra:
@@ -411,14 +433,37 @@ class PROSAIL(nn.Module):
             self.leaf_angle,
             *(n, cab, car, ant, cbrown, cw, cm, lai, ala, hspot, tts, tto, psi),
             *(rsoil, prot, cbc, lidfa, lidfb, skyl),
+            like=self.get_buffer("wavelength_nm"),
         )
         spectra = self.spectra
+        _check_wavelengths(spectral, len(spectra.wavelength_nm))
+        # What torch.func or forward mode follows cannot be compiled here.
+        compiled = self.compiles and all(
+            is_plain(x) for x in (*scalars, *spectral) if x is not None
+        )
         one_pass = functools.partial(
-            self._compiled or _one_pass,
+            self._compiled_pass() if compiled else _one_pass,
             spectra=spectra,
             hotspot_method=self.hotspot_method,
             band_weights=self.band_weights,
         )
         size = canopies_per_pass(len(spectra.wavelength_nm))
-        compiled = self._compiled is not None
         return in_passes(one_pass, scalars, spectral, size, compiled=compiled)
+
+    def _compiled_pass(self) -> Callable[..., Tensor]:
+        """The compiled pass, made when it is first needed: a copy in another process has none."""
+        if self._compiled is None:
+            self._compiled = torch.compile(_one_pass, fullgraph=True)
+        return self._compiled
+
+    def __getstate__(self) -> dict[str, Any]:
+        """State without what is compiled, which belongs to a process."""
+        return {**self.__dict__, "_compiled": None}
+
+    def extra_repr(self) -> str:
+        """What the module was made of."""
+        return (
+            f"wavelengths={self.wavelength_nm.numel()}, leaf_model={self.version!r}, "
+            f"leaf_angle={self.leaf_angle!r}, hotspot_method={self.hotspot_method!r}, "
+            f"compile={self.compiles}"
+        )

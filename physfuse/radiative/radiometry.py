@@ -311,7 +311,7 @@ def student_t_weight(
     sd : Tensor or float, shape (...)
         Scale of the distribution (the spread of its core), above 0. [unit of the observation]
     nu : Tensor or float, shape (...), optional
-        Degrees of freedom, above 0. [1]
+        Degrees of freedom, above 0; infinity gives the normal distribution. [1]
 
     Returns
     -------
@@ -329,7 +329,7 @@ def student_t_weight(
        doi:10.1080/01621459.1989.10478852.
     """
     residual, sd, nu = tensors(residual, sd, nu)
-    return (nu + 1) / (nu + (residual / sd) ** 2)
+    return (1 + 1 / nu) / (1 + (residual / sd) ** 2 / nu)
 
 
 def student_t_log_likelihood(
@@ -345,7 +345,7 @@ def student_t_log_likelihood(
         Scale of the distribution, above 0; the standard deviation is sd sqrt(nu / (nu - 2)).
         [unit of the observation]
     nu : Tensor or float, shape (...), optional
-        Degrees of freedom, above 0. [1]
+        Degrees of freedom, above 0; infinity gives the normal distribution. [1]
 
     Returns
     -------
@@ -353,8 +353,24 @@ def student_t_log_likelihood(
         Log density. [1]
     """
     residual, sd, nu = tensors(residual, sd, nu)
-    constant = torch.lgamma((nu + 1) / 2) - torch.lgamma(nu / 2) - 0.5 * (math.pi * nu).log()
-    return constant - sd.log() - (nu + 1) / 2 * torch.log1p((residual / sd) ** 2 / nu)
+    square = (residual / sd) ** 2
+    normal = torch.isinf(nu)
+    finite = torch.where(normal, torch.ones_like(nu), nu)
+    exponent = torch.where(normal, square / 2, (finite + 1) / 2 * torch.log1p(square / finite))
+    return _student_t_constant(nu).to(square) - sd.log() - exponent
+
+
+_MANY_DEGREES = 1e4
+
+
+def _student_t_constant(nu: Tensor) -> Tensor:
+    """Logarithm of the constant of Student's t; in double, for its terms nearly cancel."""
+    nu = nu.double()
+    many = nu > _MANY_DEGREES
+    few = torch.where(many, torch.ones_like(nu), nu)
+    exact = torch.lgamma((few + 1) / 2) - torch.lgamma(few / 2) - 0.5 * (math.pi * few).log()
+    # Of the logarithms of the gamma functions by Stirling's series; the next term is nu^-3 / 24.
+    return torch.where(many, -0.5 * math.log(2 * math.pi) - 0.25 / nu, exact)
 
 
 def radar_log_likelihood(
@@ -407,7 +423,7 @@ def sample_reflectance(
     sd : Tensor or float, shape (...), optional
         Scale of the noise; :func:`optical_noise_sd` of the truth where not given. [1]
     nu : Tensor or float, shape (...), optional
-        Degrees of freedom, above 0. [1]
+        Degrees of freedom, above 0; infinity gives the normal distribution. [1]
     generator : torch.Generator, optional
         Source of randomness, on the device of the arguments.
 
@@ -418,5 +434,7 @@ def sample_reflectance(
     """
     scale = optical_noise_sd(reflectance) if sd is None else sd
     truth, scale, freedom = _of_one_shape(reflectance, scale, nu)
-    mean_square = torch._standard_gamma(freedom / 2, generator=generator) / (freedom / 2)
+    half = torch.where(torch.isinf(freedom), torch.ones_like(freedom), freedom) / 2
+    mean_square = torch._standard_gamma(half, generator=generator) / half
+    mean_square = torch.where(torch.isinf(freedom), torch.ones_like(half), mean_square)
     return truth + scale * _standard_normal(truth, generator) / mean_square.sqrt()

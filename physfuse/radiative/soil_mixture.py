@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ._arguments import Numeric, tensors
+from ._numerics import product
 from .errors import DomainError
 from .optical_constants import as_spectra
 
@@ -94,7 +95,7 @@ def soil_mixture(
         Sum of weight times spectrum, without limits. [1]
     """
     weights, basis = tensors(weights, basis)
-    return weights @ basis
+    return product(weights, basis)
 
 
 def soil_exponential(

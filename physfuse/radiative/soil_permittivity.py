@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ._arguments import Numeric, broadcast, tensors
 from ._complex import Complex, square_root
+from ._numerics import product
 from ._radar import SENTINEL1_FREQUENCY_GHZ, SoilPermittivity, at_least
 from .errors import unknown_name
 from .soil_mixing import (
@@ -177,7 +178,7 @@ def hallikainen_1985(
     share = (frequency[..., None] - knots[:-1]) / (knots[1:] - knots[:-1])
     share = share.clamp(0.0, 1.0)
     # Coefficients are those of the lowest frequency and the rises that lie below this one.
-    coefficients = table[0] + share @ (table[1:] - table[:-1])
+    coefficients = table[0] + product(share, table[1:] - table[:-1])
     constant, by_sand, by_clay = coefficients.unflatten(-1, (6, 3)).unbind(-1)
     mixed = constant + by_sand * (100 * sand)[..., None] + by_clay * (100 * clay)[..., None]
     a, b, c, x, y, z = mixed.unbind(-1)

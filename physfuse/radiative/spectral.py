@@ -19,6 +19,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from ._numerics import product
 from .errors import DomainError, UnknownNameError, unknown_name
 
 PLATFORMS: tuple[str, ...] = (
@@ -273,7 +274,7 @@ def band_average(
             f" {quadrature.platform} with {len(quadrature.bands)} bands has {nodes} nodes;"
             " compute the spectra at quadrature.wavelength_nm"
         )
-    return spectra @ quadrature_matrix(quadrature).to(spectra)
+    return product(spectra, quadrature_matrix(quadrature).to(spectra))
 
 
 def _check_platform(platform: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -142,7 +144,7 @@ class WaterCloud(nn.Module):
     Raises
     ------
     DomainError
-        A first value of A or B is not above 0.
+        A first value of A or B is not above 0, or there are not as many of both.
 
     Examples
     --------
@@ -159,11 +161,17 @@ class WaterCloud(nn.Module):
 
     def __init__(
         self,
-        a: Float[Tensor, " polarization"],
-        b: Float[Tensor, " polarization"],
-        e: float | Tensor = 0.0,
+        a: Numeric | Sequence[float],
+        b: Numeric | Sequence[float],
+        e: Numeric | Sequence[float] = 0.0,
     ) -> None:
         super().__init__()
+        a, b, exponent = tensors(a, b, e)
+        if a.shape != b.shape:
+            raise DomainError(
+                f"the water cloud has one a and one b of each polarisation; got {tuple(a.shape)} "
+                f"and {tuple(b.shape)}"
+            )
         for name, value in (("a", a), ("b", b)):
             if not bool((value > 0).all()):
                 raise DomainError(
@@ -172,8 +180,7 @@ class WaterCloud(nn.Module):
                 )
         self.log_a = nn.Parameter(a.detach().log())
         self.log_b = nn.Parameter(b.detach().log())
-        exponent = torch.as_tensor(e, dtype=a.dtype, device=a.device)
-        self.register_buffer("e", exponent, persistent=False)
+        self.register_buffer("e", exponent.detach().clone())
 
     @property
     def a(self) -> Float[Tensor, " polarization"]:
@@ -187,10 +194,10 @@ class WaterCloud(nn.Module):
 
     def forward(
         self,
-        vegetation_water: Float[Tensor, "*water"],
-        soil_sigma0: Float[Tensor, "*soil polarization"],
-        incidence_angle: Float[Tensor, "*angle"],
-        v1: Float[Tensor, "*scatterers"] | None = None,
+        vegetation_water: Numeric,
+        soil_sigma0: Numeric,
+        incidence_angle: Numeric,
+        v1: Numeric | None = None,
     ) -> Float[Tensor, "*batch polarization"]:
         """Backscatter of the canopy over soil.
 
@@ -212,7 +219,13 @@ class WaterCloud(nn.Module):
         Tensor, shape (..., polarization)
             sigma0. [1, linear power]
         """
-        attenuating = vegetation_water[..., None]
-        scattering = attenuating if v1 is None else v1[..., None]
-        angle = incidence_angle[..., None]
-        return water_cloud(self.a, self.b, scattering, attenuating, soil_sigma0, angle, self.e)
+        second, soil, angle, first = tensors(
+            vegetation_water,
+            soil_sigma0,
+            incidence_angle,
+            vegetation_water if v1 is None else v1,
+            like=self.log_a,
+        )
+        return water_cloud(
+            self.a, self.b, first[..., None], second[..., None], soil, angle[..., None], self.e
+        )

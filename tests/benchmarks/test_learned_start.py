@@ -26,7 +26,6 @@ def test_an_acquisition_costs_physics_one_linearisation_for_each_step_and_the_st
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:radar cube.*are <= 0")
 def test_own_prior_and_twin_rows_are_scored_for_both_arms(benchmark_module: ModuleType) -> None:
     rows = benchmark_module.own_prior_rows(2)
     assert {"lai", "cab", "soil_moisture"} <= {row["variable"] for row in rows}

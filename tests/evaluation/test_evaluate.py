@@ -23,11 +23,10 @@ from physfuse.errors import (
     UnknownNameError,
 )
 from physfuse.evaluation import Evaluation, evaluate, open_points, read_targets
-from physfuse.evaluation.in_situ import check_measured
 from physfuse.evaluation.table import COLUMNS, IN_SITU
-from physfuse.evaluation.verb import FILES, PICTURES
-from physfuse.inference.state import STATE_TABLE, Fixed
-from physfuse.measurements import Measurements, allowed_range, read_measurements
+from physfuse.evaluation.verb import FILES, MARGIN_DAYS, PICTURES
+from physfuse.inference.state import STATE_TABLE
+from physfuse.measurements import Measurements, check_days, range_of, read_measurements
 from physfuse.variables import DERIVED_ATTRIBUTES
 
 pytestmark = pytest.mark.usefixtures("few_left_out")
@@ -222,7 +221,7 @@ def test_a_file_in_place_of_the_folder_is_refused(tmp_path: Path, cubes):
         ("site,time,lai,lai_sd\nF0000,2021-05-01,1,-1\n", DomainError, "lai_sd is -1"),
         ("site,time,lai\nF0000,2021-05-01,-9999\n", DomainError, "line 2: lai is -9999; allowed"),
         ("site,time,fapar\nF0000,2021-05-01,55\n", DomainError, "fapar is 55; allowed: 0 to 1"),
-        ("site,time,ccc\nF0000,2021-05-01,150\n", DomainError, "0 to 18 g m-2. Is it in another"),
+        ("site,time,ccc\nF0000,2021-05-01,150\n", DomainError, "0 to 18 g m-2"),
     ],
 )
 def test_what_is_wrong_in_measurements_is_named(
@@ -236,40 +235,25 @@ def test_what_is_wrong_in_measurements_is_named(
 
 def test_what_can_be_measured_has_a_range_that_holds_its_prior():
     for row in STATE_TABLE:
-        found = allowed_range(row.name)
-        if isinstance(row.dynamics, Fixed):
-            assert found is None
-        else:
-            assert found is not None
-            assert found[0] <= row.q05 < row.q95 < found[1]
-    assert all(allowed_range(name) is not None for name in DERIVED_ATTRIBUTES)
+        found = range_of(row.name)
+        assert found[0] <= row.q05 <= row.q95 <= found[1]
+    assert all(0 < range_of(name)[1] < np.inf for name in DERIVED_ATTRIBUTES)
 
 
 def test_a_fill_value_is_refused_before_any_work(cubes, tmp_path: Path):
     path = tmp_path / "field.csv"
     path.write_text("site,time,lai\nF0000,2021-05-01,1\nF0001,2021-05-01,-9999\n")
-    with pytest.raises(DomainError, match=r"field.csv, line 3: lai is -9999; .*leave such cells"):
+    with pytest.raises(DomainError, match=r"field.csv, line 3: lai is -9999; .*Leave such a cell"):
         evaluate(cubes[0], in_situ=path, quiet=True)
-
-
-def test_measurements_of_days_that_the_cubes_say_nothing_of_are_refused(cubes, tmp_path: Path):
-    path = tmp_path / "field.csv"
-    path.write_text("site,time,lai\nF0000,2014-05-01,1\nF0000,2021-05-01,1\nF0001,2015-01-01,1\n")
-    message = (
-        r"lai was measured on 2014-05-01, and the cubes hold 2021-04-\d\d to 2021-06-\d\d.*"
-        "take 2 of 3 measurements off the list"
-    )
-    with pytest.raises(DomainError, match=message):
-        evaluate(*cubes[:2], in_situ=path, quiet=True)
 
 
 def test_a_measurement_may_lie_a_month_outside_the_cubes(points):
     both = np.concatenate([points.optical["time"].values, points.radar["time"].values])
-    last = int(both.max().astype("datetime64[D]").astype(int))
+    first, last = (int(t.astype("datetime64[D]").astype(int)) for t in (both.min(), both.max()))
     one = Measurements("lai", ["F0000"], np.array([last + 30]), np.ones(1), None)
-    check_measured(points, [one], "field.csv")
-    with pytest.raises(DomainError, match=r"take it off the list"):
-        check_measured(points, [one._replace(day=one.day + 1)], "field.csv")
+    check_days([one], first, last, MARGIN_DAYS, "field.csv")
+    with pytest.raises(DomainError, match="leave 1 of 1 measurements out"):
+        check_days([one._replace(day=one.day + 1)], first, last, MARGIN_DAYS, "field.csv")
 
 
 def test_an_unknown_site_of_many_is_told_in_a_few_lines(cubes, tmp_path: Path):
@@ -283,6 +267,13 @@ def test_an_unknown_site_of_many_is_told_in_a_few_lines(cubes, tmp_path: Path):
     with pytest.raises(UnknownNameError, match="line 2") as told:
         read_targets(path, open_points(many, None))
     assert len(str(told.value)) < 400
+
+
+def test_measurements_of_other_years_are_refused(cubes, tmp_path: Path):
+    path = tmp_path / "field.csv"
+    path.write_text("site,time,lai\nF0000,2021-05-01,1\nF0000,2025-05-01,2\n")
+    with pytest.raises(DomainError, match=r"measured on 2025-05-01.*leave 1 of 2 measurements"):
+        evaluate(cubes[0], in_situ=path, quiet=True)
 
 
 def test_measurements_are_read_with_either_name_of_the_time(points, tmp_path: Path):

@@ -8,7 +8,13 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from physfuse.errors import CubeError, DomainError, FileFormatError, UnknownNameError
+from physfuse.errors import (
+    CubeError,
+    DomainError,
+    FileFormatError,
+    PhysfuseWarning,
+    UnknownNameError,
+)
 from physfuse.evaluation.points import Points, index_of, open_points
 from physfuse.evaluation.withholding import (
     Target,
@@ -82,20 +88,14 @@ def test_a_list_for_one_point_needs_no_site(points: Points, targets, tmp_path: P
     assert found == Target(targets[0].site, targets[0].time, 15.0)
 
 
-def test_a_date_means_the_one_acquisition_of_its_day(points: Points, tmp_path: Path):
+def test_a_date_or_midnight_without_an_acquisition_is_refused(points: Points, tmp_path: Path):
     path = tmp_path / "dates.csv"
-    times = points.optical.time.values
-    date = str(times[4])[:10]
-    path.write_text(f"site,time,gap_days\nF0000,{date},15\n")
-    assert str(times[4])[11:16] != "00:00"
-    assert read_targets(path, points) == [Target("F0000", 4, 15.0)]
-    twice = points.optical.isel(time=[4, 5])
-    twice = twice.assign_coords(time=[times[4], times[4] + np.timedelta64(50, "m")])
-    later = str(twice.time.values[1])[:16]
-    with pytest.raises(CubeError, match=f"2 acquisitions on {date}: .*, {later}; give the time"):
-        read_targets(path, points._replace(optical=twice))
     path.write_text("site,time,gap_days\nF0000,2020-05-15,15\n")
     with pytest.raises(CubeError, match=r"no acquisition at 2020-05-15; .* give that date"):
+        read_targets(path, points)
+    midnight = f"{str(points.optical.time.values[3])[:10]}T00:00"
+    path.write_text(f"site,time,gap_days\nF0000,{midnight},15\n")
+    with pytest.raises(CubeError, match=f"no acquisition at {midnight}"):
         read_targets(path, points)
 
 
@@ -122,6 +122,18 @@ def test_what_is_wrong_in_a_list_is_named_with_its_line(
     path.write_text(text.format(time=str(points.optical.time.values[3])[:16]))
     with pytest.raises(error, match=message):
         read_targets(path, points)
+
+
+def test_a_date_stands_for_its_only_acquisition(points: Points, targets, tmp_path: Path):
+    path = tmp_path / "list.csv"
+    time = points.optical["time"].values[3]
+    path.write_text(f"site,time,gap_days\nF0000,{str(time)[:10]},15\n")
+    assert read_targets(path, points) == [Target("F0000", 3, 15.0)]
+    twice = points.optical["time"].values.copy()
+    twice[4] = time + np.timedelta64(3, "h")
+    both = points._replace(optical=points.optical.assign_coords(time=twice))
+    with pytest.raises(CubeError, match=f"2 acquisitions on {str(time)[:10]}; give the time of"):
+        read_targets(path, both)
 
 
 def test_a_list_that_is_not_there_or_no_text_is_refused(points: Points, tmp_path: Path):
@@ -192,7 +204,7 @@ def test_pixels_of_a_map_become_points_with_their_values():
     time = np.datetime64("2021-05-01T10:40", "ns") + np.arange(4) * np.timedelta64(5, "D")
     values = rng.uniform(0.05, 0.4, size=(4, 2, 30, 40)).astype(np.float32)
     cube = xr.Dataset(
-        {"reflectance": (("time", "band", "y", "x"), values, {"units": "1"})},
+        {"reflectance": (("time", "band", "y", "x"), values.copy(), {"units": "1"})},
         coords={
             "time": time,
             "band": ["B04", "B08"],
@@ -201,14 +213,25 @@ def test_pixels_of_a_map_become_points_with_their_values():
         },
         attrs={"latitude": 50.0, "longitude": 4.0},
     )
-    found = open_points(cube, None, n_sites=20, named=["y29_x39"], seed=1)
+    cube["reflectance"][1, 0, 29, 39] = -9999.0  # nothing is scored against a fill value
+    values[1, 0, 29, 39] = np.nan
+    with (
+        pytest.warns(PhysfuseWarning, match="no variable 'clear'"),
+        pytest.warns(PhysfuseWarning, match="1 of 9600 reflectance values are below -0.2"),
+    ):
+        found = open_points(cube, None, n_sites=20, named=["y29_x39"], seed=1)
     assert "y29_x39" in found.sites
     assert len(found.sites) in (20, 21)
     for s, name in enumerate(found.sites):
         row, column = (int(part[1:]) for part in name.split("_"))
         np.testing.assert_array_equal(found.reflectance[:, :, s], values[:, :, row, column])
         assert found.block[name] == f"square {row // 20},{column // 20}"
-    assert found.clear(0.5).all()
+    unseen = 1, found.sites.index("y29_x39")
+    assert np.argwhere(~found.clear(0.5)).tolist() == [list(unseen)]
+    cube = cube.assign(
+        reflectance=cube.reflectance.copy(data=values),
+        clear=(("time", "y", "x"), np.ones((4, 30, 40))),
+    )
     with pytest.raises(UnknownNameError, match="y40_x1"):
         open_points(cube, None, named=["y40_x1"])
     half = cube.isel(time=slice(0, 2)), cube.isel(time=slice(2, 4))

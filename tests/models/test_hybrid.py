@@ -306,13 +306,29 @@ def test_weights_that_were_changed_are_refused(stored: Path):
     [
         ("kind", "encoder", "one of kind 'encoder'"),
         ("format", 99, "format 99"),
-        ("architecture", {"colour": 3}, "cannot be built"),
+        ("architecture", {"colour": 3}, "another version of physfuse.*fit again"),
+        ("architecture", {"hidden": 8}, "another version of physfuse.*fit again"),
+        ("architecture_format", 99, "another version of physfuse.*fit again"),
     ],
 )
 def test_cards_that_were_changed_are_refused(stored: Path, field: str, value: object, message: str):
     card = json.loads((stored / CARD).read_text())
     (stored / CARD).write_text(json.dumps({**card, field: value}))
     with pytest.raises(CheckpointError, match=message):
+        load_hybrid(stored / CARD)
+
+
+def test_a_card_that_names_no_architecture_format_has_the_first(stored: Path):
+    card = json.loads((stored / CARD).read_text())
+    del card["architecture_format"]
+    (stored / CARD).write_text(json.dumps(card))
+    assert load_hybrid(stored / CARD)[1].architecture_format == 1
+
+
+def test_fields_of_a_later_version_are_no_riddle(stored: Path):
+    card = {**json.loads((stored / CARD).read_text()), "architecture_format": 99, "colour": 3}
+    (stored / CARD).write_text(json.dumps(card))
+    with pytest.raises(CheckpointError, match="fit again"):
         load_hybrid(stored / CARD)
 
 

@@ -182,7 +182,7 @@ def test_module_takes_two_descriptors_and_an_exponent_for_each_polarisation() ->
         expected = water_cloud(a[i], b[i], lai, water, soil[:, i], 35.0, e[i])
         torch.testing.assert_close(got[:, i], expected)
     assert [name for name, _ in model.named_parameters()] == ["log_a", "log_b"]
-    assert set(model.state_dict()) == {"log_a", "log_b"}
+    assert set(model.state_dict()) == {"e", "log_a", "log_b"}
     assert model.double().e.dtype == torch.float64
 
 

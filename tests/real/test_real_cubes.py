@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +22,12 @@ ALL = slice(None)
 @contextmanager
 def warns_of_midnight() -> Iterator[None]:
     with pytest.warns(PhysfuseWarning, match="every time is 00:00"):
+        yield
+
+
+@contextmanager
+def warns_of_no_clear() -> Iterator[None]:
+    with pytest.warns(PhysfuseWarning, match="no variable 'clear' tells the clouds"):
         yield
 
 
@@ -123,7 +129,8 @@ def test_radar_maps(
 def test_raw_files_give_the_converted_cubes(
     data_dir: Path, folder: str, optical_file: str, radar_file: str
 ) -> None:
-    with warns_of_midnight():
+    composite = optical_file == "openeo_s1s2_monthly.nc"  # no scene classification
+    with warns_of_midnight(), warns_of_no_clear() if composite else nullcontext():
         raw = optical(data_dir / folder / optical_file)
     converted = optical(data_dir / folder / "optical_cube.nc")
     a, b = raw.read(ALL), converted.read(ALL)
@@ -140,7 +147,7 @@ def test_raw_files_give_the_converted_cubes(
 
 
 def test_raw_monthly_times_are_not_shifted(data_dir: Path) -> None:
-    with warns_of_midnight():
+    with warns_of_midnight(), warns_of_no_clear():
         raw = optical(data_dir / "belgium_crops_2021" / "openeo_s1s2_monthly.nc")
     months = np.arange("2020-11", "2021-11", dtype="datetime64[M]").astype("datetime64[ns]")
     np.testing.assert_array_equal(raw.time, months)

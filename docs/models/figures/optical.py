@@ -241,7 +241,7 @@ def sensors() -> Figure:
         left.text(2560, float(height[0]), platform, color=colour, fontsize=7, va="center")
         centre = band_average(quadrature.wavelength_nm, quadrature)
         right.plot(centre, 1e4 * quadrature.max_error, "o", ms=4, color=colour, label=platform)
-    left.set(xlabel="wavelength [nm]", ylabel="reflectance", xlim=(380, 3150), ylim=(-0.2, 0.55))
+    left.set(xlabel="wavelength [nm]", ylabel="reflectance", xlim=(380, 3150), ylim=(-0.24, 0.55))
     right.axhline(3.0, color="0.7", lw=0.8)
     right.set(
         xlabel="centre of the band [nm]",
