@@ -1,9 +1,10 @@
 """Daily biophysical variables of crops, with uncertainty, from optical and radar images.
 
 The verbs of the command line are functions here: :func:`retrieve`, :func:`calibrate`, :func:`fit`,
-:func:`simulate`, :func:`evaluate`, :func:`demo`, :func:`info`. Cubes are opened and checked with
-:func:`open_optical` and :func:`open_radar`; the forward models live in :mod:`physfuse.radiative`.
-Names are loaded when they are first used (PEP 562), so that ``import physfuse`` costs nothing.
+:func:`simulate`, :func:`evaluate`, :func:`demo`, :func:`info`; ``plot`` is :func:`plot_daily`.
+Cubes are opened and checked with :func:`open_optical` and :func:`open_radar`; the forward models
+live in :mod:`physfuse.radiative`. Names are loaded when they are first used (PEP 562), so that
+``import physfuse`` costs nothing.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from physfuse.errors import PhysfuseError, PhysfuseWarning
     from physfuse.evaluation import evaluate
     from physfuse.fitting import FittedHybrid, fit
+    from physfuse.plot import plot_daily
     from physfuse.retrieval import retrieve
     from physfuse.simulation import simulate, simulate_fields
     from physfuse.summary import info
@@ -62,9 +64,9 @@ _HOME = {
     "fit": "fitting",
     "info": "summary",
     "load_calibration": "calibration",
-    "plot_daily": "plot",
     "open_optical": "cube",
     "open_radar": "cube",
+    "plot_daily": "plot",
     "retrieve": "retrieval",
     "simulate": "simulation",
     "simulate_fields": "simulation",

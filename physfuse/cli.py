@@ -1,4 +1,4 @@
-"""The command line: ``physfuse retrieve | calibrate | fit | simulate | evaluate | demo | info``."""
+"""The command line: ``physfuse retrieve | calibrate | fit | simulate | evaluate | plot | ...``."""
 
 from __future__ import annotations
 
@@ -91,14 +91,15 @@ examples:
   physfuse evaluate --optical points.nc --withheld targets.csv --in-situ lai.csv --out judged"""
 
 _PLOT = """\
-Draw the daily variables of a file: maps on a few days, and the series of a few pixels or points
-with their 90 % intervals. Cubes that are given show when the pixel was seen."""
+Draw an output of retrieve: the series of a pixel or point with its 90 % interval and the dates of
+its acquisitions, and maps of a day. Without --site or --pixel it is the one of median leaf area,
+without --date the day of the highest mean leaf area. Cubes add clear dates and backscatter."""
 
 _PLOT_EXAMPLES = """\
 examples:
   physfuse plot daily.nc --out daily.png
-  physfuse plot daily.nc --variables lai,fapar --site y3_x5,y40_x2 --date 2021-06-01 \\
-      --optical optical.nc --out field.png"""
+  physfuse plot daily.nc --variables lai,fapar --pixel 12,30 --date 2021-06-01 --out june.png
+  physfuse plot points.nc --site F0003,F0004 --optical optical.nc --out fields.pdf"""
 
 _DEMO = """\
 Simulate a small season and retrieve it, with optical, radar and both: daily.nc and daily.png are
@@ -448,12 +449,33 @@ def _add_plot(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("file", metavar="FILE", help="daily variables, from physfuse retrieve")
     add("--out", required=True, metavar="FILE", help="figure, .png, .pdf, .svg or .jpg")
-    add("--variables", type=_names, metavar="A,B", help="one to four (lai,cab,soil_moisture)")
-    add("--site", type=_names, metavar="A,B", help="points, or pixels as y12_x30, with series")
+    add(
+        "--variables",
+        type=_names,
+        metavar="A,B",
+        help="a row each (lai,cab,soil_moisture, as far as they are there)",
+    )
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument(
+        "--site", type=_names, metavar="A,B", help="points, or pixels as y12_x30, with series"
+    )
+    where.add_argument(
+        "--pixel", type=_pixel, metavar="ROW,COL", help="pixel of a map, counted from 0"
+    )
     add("--date", type=_names, metavar="D,D", help="days of the maps, YYYY-MM-DD")
     add("--optical", metavar="FILE", help="cube that it came from: clear dates are marked")
     add("--radar", metavar="FILE", help="cube that it came from: VV beside the soil moisture")
     add("--overwrite", action="store_true", help="replace a figure that exists")
+
+
+def _pixel(text: str) -> tuple[int, int]:
+    """Row and column separated by a comma."""
+    found = re.fullmatch(r"(\d+),(\d+)", text)
+    if found is None:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no pixel; write ROW,COL counted from 0, for example 12,30"
+        )
+    return int(found[1]), int(found[2])
 
 
 def _gaps(text: str) -> list[float]:
@@ -644,19 +666,19 @@ def _demo(arguments: argparse.Namespace) -> None:
 
 
 def _plot(arguments: argparse.Namespace) -> None:
-    from physfuse.plot import plot_file
+    from physfuse.plot import plot_daily
 
-    path = plot_file(
+    plot_daily(
         arguments.file,
-        arguments.out,
         variables=arguments.variables,
+        pixels=arguments.site if arguments.pixel is None else [arguments.pixel],
         dates=arguments.date,
-        sites=arguments.site,
         optical=arguments.optical,
         radar=arguments.radar,
+        out=arguments.out,
         overwrite=arguments.overwrite,
     )
-    sys.stdout.write(f"{path}\n")
+    sys.stdout.write(f"{arguments.out}\n")
 
 
 def _info(arguments: argparse.Namespace) -> None:

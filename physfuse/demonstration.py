@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from physfuse.plot import plot_daily
+from physfuse.plot import contrasting_pixels, plot_daily, season_dates
 from physfuse.radiative.errors import OutputExistsError, PhysfuseWarning
 from physfuse.retrieval import retrieve
 from physfuse.simulation import simulate
@@ -94,6 +94,8 @@ def demo(
     scores = score(arms, truth.isel(sample))
     plot_daily(
         daily,
+        pixels=contrasting_pixels(daily["lai"]),
+        dates=season_dates(daily["lai"]),
         optical=optical,
         radar=radar,
         truth=truth,

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 import numpy as np
 import xarray as xr
 
-from physfuse.csv_lists import places_of, unknown_site
-from physfuse.output import check_output_path
-from physfuse.radiative.errors import (
-    CubeError,
-    DomainError,
-    OutputExistsError,
-    PhysfuseError,
-    UnknownNameError,
-    unknown_name,
-)
+from physfuse.csv_lists import unknown_site
+from physfuse.output.paths import check_output_path
+from physfuse.radiative.errors import CubeError, DomainError, PhysfuseError, unknown_name
 from physfuse.readers import read_any
 
 if TYPE_CHECKING:
@@ -32,12 +27,18 @@ if TYPE_CHECKING:
 _BLUE, _ORANGE, _GREEN, _GREY = "#0072B2", "#D55E00", "#009E73", "#6f6f6f"
 
 _LETTERS = "ABCDEFGH"
-_FIRST = ("lai", "cab", "soil_moisture")
-_SUFFIXES = (".png", ".pdf", ".svg", ".jpg")
-MOST_VARIABLES = 4
 
 GAP_DAYS = 30
 """Days without a clear image from which a gap is shaded. [d]"""
+
+
+VARIABLES = ("lai", "cab", "soil_moisture")
+"""What is drawn where nothing is asked for, as far as it is there."""
+
+MOST_PIXELS = 40_000
+"""Pixels of a map that are looked at to choose a pixel and a day."""
+
+FORMATS = (".png", ".pdf", ".svg", ".jpg")
 
 
 class _Style(NamedTuple):
@@ -66,38 +67,39 @@ _STYLES = {
 
 
 def plot_daily(
-    daily: xr.Dataset,
+    daily: str | Path | xr.Dataset,
     *,
-    optical: xr.Dataset | None = None,
-    radar: xr.Dataset | None = None,
-    truth: xr.Dataset | None = None,
-    variables: Sequence[str] = ("lai", "cab", "soil_moisture"),
+    variables: Sequence[str] | None = None,
+    pixels: Sequence[str | tuple[int, int]] | None = None,
     dates: Sequence[str] | None = None,
-    pixels: Sequence[Mapping[str, int]] | None = None,
+    optical: str | Path | xr.Dataset | None = None,
+    radar: str | Path | xr.Dataset | None = None,
+    truth: xr.Dataset | None = None,
     out: str | Path | None = None,
     overwrite: bool = False,
 ) -> Figure:
-    """Draw maps at a few dates and time series of a few pixels.
+    """Draw time series of pixels, with 90 % intervals, and maps of some days.
 
     Parameters
     ----------
-    daily : xarray.Dataset
+    daily : path or xarray.Dataset
         Output of :func:`physfuse.retrieve`, dims (time, y, x) or (time, site); points have no maps.
-    optical, radar : xarray.Dataset, optional
+    variables : sequence of str, optional
+        What is drawn, a row for each; leaf area, chlorophyll and soil moisture where not given, as
+        far as they are there.
+    pixels : sequence of str or tuple of int, optional
+        What has its series drawn: name of each site; row and column of each pixel of a map, counted
+        from 0, or its name ``y12_x30``. The one of median leaf area where not given.
+    dates : sequence of str, optional
+        Days of the maps, "YYYY-MM-DD"; the one of the highest mean leaf area where not given.
+    optical, radar : path or xarray.Dataset, optional
         The cubes it came from, in the input contract: clear dates become ticks and long gaps a
-        shade, VV becomes dots beside the soil moisture.
+        shade, VV becomes dots beside the soil moisture. Without a cube the dates that the output
+        counts are ticks.
     truth : xarray.Dataset, optional
         Daily truth on the same pixels, drawn as a dashed line.
-    variables : sequence of str, optional
-        What is drawn, from one to four; those that ``daily`` lacks are left out.
-    dates : sequence of str, optional
-        Days of the maps, "YYYY-MM-DD"; three that spread over the days of high leaf area where not
-        given.
-    pixels : sequence of mapping, optional
-        Index by dim of each pixel with a series, ``{"y": 3, "x": 5}``; two of much change that
-        differ in their timing where not given.
     out : str or Path, optional
-        File to write, format by its ending.
+        File to write, its format by its end: png, pdf, svg or jpg.
     overwrite : bool, optional
         Replace a file that exists.
 
@@ -111,129 +113,79 @@ def plot_daily(
     PhysfuseError
         matplotlib is not installed.
     CubeError
-        None of the variables is in ``daily``.
-    OutputExistsError
-        The file exists and ``overwrite`` was not asked for.
+        No output of a retrieval.
+    UnknownNameError, DomainError
+        A variable, site, pixel or date that is not in ``daily``.
+    OutputExistsError, FileFormatError, FileNotFoundError, PermissionError
+        The file exists and ``overwrite`` was not asked for, or cannot be written.
     """
     _need_matplotlib()
-    from matplotlib.figure import Figure
-
-    path = None if out is None else Path(out)
-    if path is not None and path.exists() and not overwrite:
-        raise OutputExistsError(f"{path} exists; choose another name or pass overwrite=True")
-    names = [name for name in variables if name in daily]
-    if not names:
-        raise CubeError(
-            f"the dataset has none of {', '.join(variables)}; it has "
-            f"{', '.join(str(name) for name in daily.data_vars)}"
-        )
-    dims = tuple(str(dim) for dim in daily[names[0]].dims if dim != "time")
-    chosen = list(_two_pixels(daily[names[0]], dims) if pixels is None else pixels)
-    with_maps = len(dims) == 2
-    columns = len(chosen)
-    map_width = 5.4 if with_maps else 0.0
-    rows = len(names)
-    figure = Figure(figsize=(map_width + 4.3 * columns, 0.9 + 2.0 * rows), layout="constrained")
-    right: Any = figure
-    if with_maps:
-        left, right = _side_by_side(figure, [map_width, 4.3 * columns])
-        days = _three_dates(daily[names[0]]) if dates is None else _checked_dates(daily, dates)
-        _draw_maps(left, daily, names, days, dims, chosen)
-    _draw_series(right, daily, names, chosen, optical, radar, truth)
+    path = None
+    if out is not None:
+        path = check_output_path(out, overwrite, [daily, optical, radar], FORMATS)
+    with ExitStack() as files:
+        seen, heard = _opened(optical, files), _opened(radar, files)
+        figure = _drawn(_opened(daily, files), variables, pixels, dates, seen, heard, truth)
     if path is not None:
         _save(figure, path)
     return figure
 
 
-def plot_file(
-    file: str | Path,
-    out: str | Path,
-    *,
-    variables: Sequence[str] | None = None,
-    dates: Sequence[str] | None = None,
-    sites: Sequence[str] | None = None,
-    optical: str | Path | None = None,
-    radar: str | Path | None = None,
-    overwrite: bool = False,
-) -> Path:
-    """Draw the daily variables of a file, as :func:`plot_daily` does.
-
-    Parameters
-    ----------
-    file : str or Path
-        That :func:`physfuse.retrieve` wrote.
-    out : str or Path
-        Figure to write, format by its ending.
-    variables : sequence of str, optional
-        One to four; leaf area, chlorophyll and soil moisture, or the first that the file has,
-        where not given.
-    dates : sequence of str, optional
-        Days of the maps.
-    sites : sequence of str, optional
-        Names of points, or pixels of a map as ``y12_x30``, row and column from 0, that have series.
-    optical, radar : str or Path, optional
-        Cubes that it came from, by the input contract.
-    overwrite : bool
-
-    Returns
-    -------
-    Path
-
-    Raises
-    ------
-    PhysfuseError
-        matplotlib is not installed, or what is asked for is not there.
-    """
-    path = check_output_path(out, overwrite, suffixes=_SUFFIXES)
-    with read_any(file) as daily:
-        medians = [
-            str(n) for n in daily.data_vars if f"{n}_q05" in daily and "time" in daily[n].dims
-        ]
-        if not medians:
-            raise CubeError(
-                f"{Path(file).name} holds no daily variable with its interval: give a file that "
-                "physfuse retrieve wrote"
-            )
-        names = list(variables or [n for n in _FIRST if n in medians] or medians[:3])
-        if len(names) > MOST_VARIABLES:
-            raise DomainError(f"{len(names)} variables are too many for a figure; at most 4")
-        for name in names:
-            if name not in medians:
-                raise unknown_name(f"daily variable of {Path(file).name}", name, medians)
-        dims = [str(d) for d in daily[names[0]].dims if d != "time"]
-        pixels = None if sites is None else [_index_of(daily, dims, site) for site in sites]
-        cubes = {
-            name: None if given is None else read_any(given)
-            for name, given in (("optical", optical), ("radar", radar))
-        }
-        plot_daily(
-            daily,
-            variables=names,
-            dates=dates,
-            pixels=pixels,
-            out=path,
-            overwrite=overwrite,
-            **cubes,
-        )
-    return path
+@overload
+def _opened(source: str | Path | xr.Dataset, files: ExitStack) -> xr.Dataset: ...
+@overload
+def _opened(source: str | Path | xr.Dataset | None, files: ExitStack) -> xr.Dataset | None: ...
+def _opened(source: str | Path | xr.Dataset | None, files: ExitStack) -> xr.Dataset | None:
+    """Dataset of a source; a file is closed with the others."""
+    if source is None or isinstance(source, xr.Dataset):
+        return source
+    return files.enter_context(read_any(source))
 
 
-def _index_of(daily: xr.Dataset, dims: Sequence[str], site: str) -> dict[str, int]:
-    """Index of a site, or of a pixel named by row and column."""
-    if list(dims) == ["site"]:
-        known = places_of(daily["site"].values.astype(str).tolist())
-        if site not in known:
-            raise unknown_site(site, known, "of the file")
-        return {"site": known[site]}
-    found = re.fullmatch(r"y(\d+)_x(\d+)", site)
-    at = {} if found is None else {"y": int(found.group(1)), "x": int(found.group(2))}
-    if not at or any(at[dim] >= daily.sizes[dim] for dim in at):
-        rows, columns = (daily.sizes[dim] for dim in ("y", "x"))
-        raise UnknownNameError(
-            f"{site!r} is no pixel of the file; name one as y12_x30: rows are 0 to {rows - 1}, "
-            f"columns 0 to {columns - 1}"
-        )
-    return at
+def _drawn(
+    daily: xr.Dataset,
+    variables: Sequence[str] | None,
+    pixels: Sequence[str | tuple[int, int]] | None,
+    dates: Sequence[str] | None,
+    optical: xr.Dataset | None,
+    radar: xr.Dataset | None,
+    truth: xr.Dataset | None,
+) -> Figure:
+    """Figure of what :func:`plot_daily` was asked for."""
+    from matplotlib.figure import Figure
+
+    names = _checked_variables(daily, variables)
+    guide = daily["lai" if "lai" in daily else names[0]]
+    dims = _spatial(guide)
+    with_maps = len(dims) == 2
+    if dates is not None and not with_maps:
+        raise DomainError("a date is that of maps, and the dataset has points; leave it out")
+    for what, given in (("pixel", pixels), ("date", dates)):
+        if given is not None and not given:
+            raise DomainError(f"no {what} to be drawn; name one, or leave {what}s out")
+    mean = _mean_by_day(_some(guide)[0])
+    asked = [_middle_pixel(guide)] if pixels is None else list(pixels)
+    chosen = [_checked_pixel(guide, pixel) for pixel in asked]
+    titles = [_title(guide, index, k) for k, index in enumerate(chosen)]
+    if pixels is None:
+        what = "site" if dims == ("site",) else "pixel"
+        titles = [f"{titles[0]}, the {what} of median {guide.name}"]
+    columns, rows = len(chosen), len(names)
+    width = 4.3 * columns if columns > 1 else 6.5
+    figure = Figure(layout="constrained")
+    right: Any = figure
+    map_width = 0.0
+    if with_maps:
+        if dates is None:
+            days = [daily["time"].values[int(np.nanargmax(mean))]]
+        else:
+            days = _checked_dates(daily, dates)
+        map_width = 1.2 + 1.4 * max(len(days), 1.4)
+        left, right = _side_by_side(figure, [map_width, width])
+        _draw_maps(left, daily, names, days, dims, chosen)
+    figure.set_size_inches(map_width + width, 0.9 + 2.0 * rows)
+    _draw_series(right, daily, names, chosen, titles, optical, radar, truth)
+    return figure
 
 
 def _side_by_side(figure: Figure, widths: list[float]) -> list[Any]:
@@ -259,29 +211,128 @@ def _save(figure: Figure, path: Path) -> None:
     os.replace(unfinished, path)
 
 
-def _two_pixels(values: xr.DataArray, dims: tuple[str, ...]) -> list[dict[str, int]]:
-    """Two pixels of much change: the one of the most, and one whose peak lies elsewhere."""
-    stacked = values.transpose("time", *dims).values.reshape(values.sizes["time"], -1)
-    finite = np.nan_to_num(stacked)
-    amplitude = finite.max(axis=0) - finite.min(axis=0)
-    peak = finite.argmax(axis=0)
+def contrasting_pixels(values: xr.DataArray) -> list[str | tuple[int, int]]:
+    """Choose two pixels of much change: the one of the most, and one whose peak lies elsewhere.
+
+    Parameters
+    ----------
+    values : xarray.DataArray
+        Daily values of one variable.
+
+    Returns
+    -------
+    list of str or tuple of int
+        As :func:`plot_daily` takes them; one where all change alike.
+    """
+    stacked = np.nan_to_num(_by_pixel(values))
+    amplitude = stacked.max(axis=0) - stacked.min(axis=0)
+    peak = stacked.argmax(axis=0)
     first = int(amplitude.argmax())
     apart = np.abs(peak - peak[first]) / max(float(np.ptp(peak)), 1.0)
     second = int((amplitude * apart).argmax())
-    numbers = [first] if second == first else [first, second]
-    shape = tuple(values.sizes[dim] for dim in dims)
-    index = [np.unravel_index(number, shape) for number in numbers]
-    return [{dim: int(i) for dim, i in zip(dims, where, strict=True)} for where in index]
+    return [_pixel_name(values, k) for k in dict.fromkeys((first, second))]
 
 
-def _three_dates(values: xr.DataArray) -> list[np.datetime64]:
-    """Three days: half-way up to the day of most leaves, that day, and half-way down to the end."""
-    mean = values.mean(dim=[dim for dim in values.dims if dim != "time"]).values
+def season_dates(values: xr.DataArray) -> list[str]:
+    """Choose three days: half-way up to the day of the most, that day, half-way down to the end.
+
+    Parameters
+    ----------
+    values : xarray.DataArray
+        Daily values of one variable.
+
+    Returns
+    -------
+    list of str
+    """
+    mean = _mean_by_day(values)
     top = int(np.nanargmax(mean))
     last = mean.size - 1
     first = int(np.searchsorted(np.maximum.accumulate(mean), 0.5 * (mean[0] + mean[top])))
     days = sorted({min(first, top), top, top + (last - top) // 2})
-    return [values["time"].values[day] for day in days]
+    return [str(np.datetime_as_string(values["time"].values[day], unit="D")) for day in days]
+
+
+def _spatial(values: xr.DataArray) -> tuple[str, ...]:
+    """Dims of the pixels."""
+    return tuple(str(dim) for dim in values.dims if dim != "time")
+
+
+def _by_pixel(values: xr.DataArray) -> np.ndarray:
+    """Values of every pixel, (time, pixel)."""
+    ordered = values.transpose("time", *_spatial(values)).values
+    return np.asarray(ordered, dtype=np.float64).reshape(values.sizes["time"], -1)
+
+
+def _mean_by_day(values: xr.DataArray) -> np.ndarray:
+    """Mean of each day over all pixels that have a value."""
+    mean = np.asarray(values.mean(dim=list(_spatial(values))).values, dtype=np.float64)
+    if not np.isfinite(mean).any():
+        raise CubeError(f"the dataset has no value of {values.name} on any day")
+    return mean
+
+
+def _pixel_name(values: xr.DataArray, number: int) -> str | tuple[int, int]:
+    """Name of a site, or row and column of a map's pixel."""
+    dims = _spatial(values)
+    if dims == ("site",):
+        return _site_names(values)[number]
+    row, column = np.unravel_index(number, tuple(values.sizes[dim] for dim in dims))
+    return int(row), int(column)
+
+
+def _site_names(values: xr.DataArray | xr.Dataset) -> list[str]:
+    """Names of the sites, their numbers where they have none."""
+    if "site" in values.coords:
+        return [str(name) for name in values["site"].values]
+    return [str(k) for k in range(values.sizes["site"])]
+
+
+def _middle_pixel(values: xr.DataArray) -> str | tuple[int, int]:
+    """Pixel whose mean over time is the median of all pixels."""
+    some, step = _some(values)
+    mean = np.asarray(some.mean("time").transpose(*_spatial(values)).values).reshape(-1)
+    known = np.flatnonzero(np.isfinite(mean))
+    order = known[np.argsort(mean[known], kind="stable")]
+    name = _pixel_name(some, int(order[(order.size - 1) // 2]))
+    return name if isinstance(name, str) else (name[0] * step, name[1] * step)
+
+
+def _some(values: xr.DataArray) -> tuple[xr.DataArray, int]:
+    """Every so many rows and columns of a large map, for what is chosen; and how many."""
+    dims = _spatial(values)
+    size = math.prod(values.sizes[dim] for dim in dims)
+    step = math.ceil(math.sqrt(size / MOST_PIXELS)) if len(dims) == 2 else 1
+    return values.isel(dict.fromkeys(dims, slice(None, None, step))), step
+
+
+def _checked_pixel(values: xr.DataArray, pixel: str | tuple[int, int]) -> dict[str, int]:
+    """Index by dim of a site or of a map's pixel."""
+    dims = _spatial(values)
+    if dims == ("site",):
+        known = {name: k for k, name in enumerate(_site_names(values))}
+        if not isinstance(pixel, str):
+            raise DomainError(
+                f"pixel {pixel[0]},{pixel[1]} is row and column of a map, and the dataset has "
+                f"sites; name one with --site (pixels=[{next(iter(known))!r}] in Python)"
+            )
+        if pixel not in known:
+            raise unknown_site(pixel, known, "asked for")
+        return {"site": known[pixel]}
+    if isinstance(pixel, str):
+        named = re.fullmatch(r"y(\d+)_x(\d+)", pixel)
+        if named is None:
+            raise DomainError(
+                f"site {pixel!r} is asked for, and the dataset is a map; give row and column with "
+                "--pixel 3,5 (pixels=[(3, 5)] in Python)"
+            )
+        pixel = int(named[1]), int(named[2])
+    for what, dim, index in zip(("row", "column"), dims, pixel, strict=True):
+        if not 0 <= index < values.sizes[dim]:
+            raise DomainError(
+                f"{what} {index} is not in the map; allowed: 0 to {values.sizes[dim] - 1}"
+            )
+    return dict(zip(dims, pixel, strict=True))
 
 
 def _checked_dates(daily: xr.Dataset, dates: Sequence[str]) -> list[np.datetime64]:
@@ -291,13 +342,37 @@ def _checked_dates(daily: xr.Dataset, dates: Sequence[str]) -> list[np.datetime6
     for date in dates:
         try:
             day = np.datetime64(date, "D")
-        except ValueError as error:
-            raise DomainError(f"{date!r} is no date; write 2021-06-01") from error
+        except ValueError:
+            raise DomainError(f"{date!r} is no date; write it as 2021-05-15") from None
         where = np.flatnonzero(known == day)
         if where.size == 0:
             raise DomainError(f"{date} is not in the dataset, which has {known[0]} to {known[-1]}")
         found.append(daily["time"].values[where[0]])
     return found
+
+
+def _checked_variables(daily: xr.Dataset, variables: Sequence[str] | None) -> list[str]:
+    """Variables to be drawn: those asked for, else the first ones that are there."""
+    daily_ones = [
+        str(n) for n, v in daily.data_vars.items() if "time" in v.dims and v.ndim in (2, 3)
+    ]
+    medians = [name for name in daily_ones if f"{name}_q05" in daily]
+    if not medians:
+        raise CubeError(
+            "the dataset has no daily variable with its interval; it has "
+            f"{', '.join(str(name) for name in daily.data_vars) or 'nothing'}. Give an output of "
+            "physfuse retrieve"
+        )
+    if variables is None:
+        return [name for name in VARIABLES if name in medians] or medians[:3]
+    for name in variables:
+        if name in daily.data_vars and "time" not in daily[name].dims:
+            raise DomainError(f"{name} does not vary by day, a figure has only what does")
+        if name not in daily_ones:
+            raise unknown_name("variable of this dataset", name, medians)
+    if not variables:
+        raise DomainError(f"no variable to be drawn; there are {', '.join(medians)}")
+    return list(dict.fromkeys(variables))
 
 
 def _style(name: str, daily: xr.Dataset) -> _Style:
@@ -362,6 +437,7 @@ def _draw_series(
     daily: xr.Dataset,
     names: Sequence[str],
     chosen: Sequence[Mapping[str, int]],
+    titles: Sequence[str],
     optical: xr.Dataset | None,
     radar: xr.Dataset | None,
     truth: xr.Dataset | None,
@@ -383,15 +459,21 @@ def _draw_series(
                 handles["truth"] = line
             if clear is not None:
                 handles |= _draw_clear(ax, clear, daily["time"].values)
+            elif "n_optical" in at:
+                days = at["time"].values[at["n_optical"].values > 0]
+                handles["optical acquisition"] = _draw_ticks(ax, days, 0.985, _GREEN)
+            if radar is None and "n_radar" in at and at["n_radar"].values.any():
+                days = at["time"].values[at["n_radar"].values > 0]
+                handles["radar acquisition"] = _draw_ticks(ax, days, 0.945, _ORANGE)
             if radar is not None and name == "soil_moisture":
                 handles |= _draw_radar(ax, radar, pixel, twins, last=c == len(chosen) - 1)
             if c == 0:
                 ax.set_ylabel(f"{style.label}\n[{style.unit}]", fontsize=8)
             ax.tick_params(labelsize=7)
             ax.margins(x=0.01)
-            ax.spines[["top"]].set_visible(False)
+            ax.spines[["top", "right"]].set_visible(False)
             if r == 0:
-                ax.set_title(_name_of(daily, pixel, c), fontsize=9)
+                ax.set_title(titles[c], fontsize=9)
     from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 
     locator = AutoDateLocator(maxticks=8)
@@ -400,23 +482,24 @@ def _draw_series(
         ax.xaxis.set_major_formatter(ConciseDateFormatter(locator))
     for row in axes:
         low, high = row[0].get_ylim()
-        row[0].set_ylim(max(low, 0.0), high)
+        low = max(low, 0.0)
+        row[0].set_ylim(low, high + 0.08 * (high - low))  # room for the ticks
     figure.legend(
         list(handles.values()),
         list(handles),
         loc="outside upper center",
-        ncols=len(handles),
+        ncols=min(len(handles), 1 + 3 * len(chosen)),
         fontsize=8,
         frameon=False,
     )
 
 
-def _name_of(daily: xr.Dataset, pixel: Mapping[str, int], number: int) -> str:
+def _title(values: xr.DataArray, index: Mapping[str, int], number: int) -> str:
     """Title of a pixel's column."""
-    if "site" in pixel:
-        return str(daily["site"].values[pixel["site"]]) if "site" in daily.coords else ""
-    where = ", ".join(f"{dim} {index}" for dim, index in pixel.items())
-    return f"{_LETTERS[number % 8]}  ({where})"
+    if "site" in index:
+        return _site_names(values)[index["site"]]
+    row, column = index.values()
+    return f"{_LETTERS[number % 8]}  (row {row}, column {column})"
 
 
 def _draw_band(ax: Axes, at: xr.Dataset, name: str) -> dict[str, Any]:
@@ -447,18 +530,7 @@ def _clear_dates(optical: xr.Dataset, pixel: Mapping[str, int]) -> np.ndarray:
 
 def _draw_clear(ax: Axes, clear: np.ndarray, time: np.ndarray) -> dict[str, Any]:
     """Ticks at clear dates along the upper edge, a shade over long gaps."""
-    handles: dict[str, Any] = {}
-    # A tick is drawn in data units along time and in axes units upwards.
-    across = ax.get_xaxis_transform()
-    (handles["clear optical image"],) = ax.plot(
-        clear,
-        np.full(clear.size, 0.985),
-        transform=across,
-        ls="",
-        marker="|",
-        ms=6,
-        color=_GREEN,
-    )
+    handles: dict[str, Any] = {"clear optical image": _draw_ticks(ax, clear, 0.985, _GREEN)}
     edges = np.concatenate([time[:1], clear, time[-1:]])
     for before, after in pairwise(edges):
         if after - before >= np.timedelta64(GAP_DAYS, "D"):
@@ -466,6 +538,20 @@ def _draw_clear(ax: Axes, clear: np.ndarray, time: np.ndarray) -> dict[str, Any]
                 before, after, color=_GREY, alpha=0.12, lw=0
             )
     return handles
+
+
+def _draw_ticks(ax: Axes, times: np.ndarray, height: float, colour: str) -> Any:
+    """Ticks at some times, at a height in units of the axes."""
+    (ticks,) = ax.plot(
+        times,
+        np.full(times.size, height),
+        transform=ax.get_xaxis_transform(),
+        ls="",
+        marker="|",
+        ms=6,
+        color=colour,
+    )
+    return ticks
 
 
 def _draw_radar(

@@ -5,14 +5,22 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import xarray as xr
 
-from physfuse import cli
-from physfuse.errors import CubeError, DomainError, OutputExistsError, UnknownNameError
-from physfuse.plot import plot_daily, plot_file
+import physfuse
+from physfuse import cli, plot
+from physfuse.errors import (
+    CubeError,
+    DomainError,
+    FileFormatError,
+    OutputExistsError,
+    UnknownNameError,
+)
+from physfuse.plot import contrasting_pixels, plot_daily, season_dates
 
 pytest.importorskip("matplotlib")
 
@@ -68,7 +76,15 @@ def labels_of(figure) -> set[str]:
 def test_a_map_gets_maps_and_series_of_two_crops(tmp_path: Path):
     optical, radar = cubes()
     path = tmp_path / "daily.png"
-    figure = plot_daily(daily(), optical=optical, radar=radar, truth=daily(), out=path)
+    figure = plot_daily(
+        daily(),
+        pixels=contrasting_pixels(daily().lai),
+        dates=season_dates(daily().lai),
+        optical=optical,
+        radar=radar,
+        truth=daily(),
+        out=path,
+    )
     assert path.read_bytes().startswith(b"\x89PNG")
     assert [p.name for p in tmp_path.iterdir()] == ["daily.png"]
     images = [ax for ax in axes_of(figure) if ax.images]
@@ -94,7 +110,8 @@ def test_axes_tell_quantity_and_unit():
 
 
 def test_points_have_series_only():
-    figure = plot_daily(daily(("site",)))
+    points = daily(("site",))
+    figure = plot_daily(points, pixels=contrasting_pixels(points.lai))
     assert [ax for ax in axes_of(figure) if ax.images] == []
     titles = {ax.get_title() for ax in axes_of(figure)} - {""}
     assert len(titles) == 2
@@ -103,14 +120,14 @@ def test_points_have_series_only():
 
 def test_only_clear_dates_are_ticks():
     optical, _ = cubes()
-    figure = plot_daily(daily(), optical=optical, pixels=[{"y": 0, "x": 1}], variables=["lai"])
+    figure = plot_daily(daily(), optical=optical, pixels=[(0, 1)], variables=["lai"])
     ticks = [line for ax in axes_of(figure) for line in ax.lines if line.get_marker() == "|"]
     assert [len(line.get_xdata()) for line in ticks] == [2]
 
 
 def test_backscatter_is_drawn_in_decibels():
     _, radar = cubes()
-    figure = plot_daily(daily(), radar=radar, pixels=[{"y": 0, "x": 1}])
+    figure = plot_daily(daily(), radar=radar, pixels=[(0, 1)])
     dots = [line for ax in axes_of(figure) for line in ax.lines if line.get_marker() == "."]
     np.testing.assert_allclose(dots[0].get_ydata(), -10.0)
 
@@ -120,11 +137,6 @@ def test_dates_can_be_chosen_and_must_be_there():
     assert "2021-04-01" in {ax.get_title() for ax in axes_of(figure)}
     with pytest.raises(DomainError, match="2021-03-01 to 2021-06-28"):
         plot_daily(daily(), dates=["2022-04-01"])
-
-
-def test_a_dataset_without_the_variables_is_refused():
-    with pytest.raises(CubeError, match="lai_std"):
-        plot_daily(daily(), variables=["fapar"])
 
 
 def test_a_figure_is_not_overwritten_unasked(tmp_path: Path):
@@ -152,22 +164,89 @@ def test_without_matplotlib_the_message_says_what_to_install():
     assert "physfuse[plot]" in done.stdout
 
 
+# --- what is drawn where nothing is asked for ----------------------------------------------------
+
+
+def with_counts() -> xr.Dataset:
+    """Daily output that counts acquisitions: optical on days 0 and 10, radar on day 6."""
+    made = daily()
+    seen = np.zeros((120, 2, 3), dtype=int)
+    heard = seen.copy()
+    seen[[0, 10]], heard[6] = 1, 1
+    return made.assign(n_optical=(("time", "y", "x"), seen), n_radar=(("time", "y", "x"), heard))
+
+
+def test_one_pixel_of_median_leaf_area_and_one_day_of_the_highest():
+    figure = plot_daily(with_counts())
+    titles = {ax.get_title() for ax in axes_of(figure)} - {""}
+    assert titles == {"A  (row 0, column 2), the pixel of median lai", highest_day()}
+    assert len([ax for ax in axes_of(figure) if ax.images]) == 3
+    (site,) = {ax.get_title() for ax in axes_of(plot_daily(daily(("site",))))} - {""}
+    assert site == "c, the site of median lai"
+
+
+def highest_day() -> str:
+    mean = daily().lai.mean(("y", "x"))
+    return str(mean.time.values[int(mean.values.argmax())])[:10]
+
+
+def test_choices_on_a_large_map_look_at_some_pixels_only(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(plot, "MOST_PIXELS", 2)
+    titles = {ax.get_title() for ax in axes_of(plot_daily(daily()))}
+    assert "A  (row 0, column 0), the pixel of median lai" in titles
+
+
+def test_a_dataset_without_any_value_is_refused():
+    nothing = daily().where(False)
+    with pytest.raises(CubeError, match="no value of lai"):
+        plot_daily(nothing)
+    with pytest.raises(CubeError, match="no value of lai"):
+        plot_daily(nothing, pixels=[(0, 0)])
+
+
+def test_dates_of_acquisitions_that_the_output_counts_are_ticks():
+    figure = plot_daily(with_counts(), variables=["lai"])
+    assert labels_of(figure) >= {"optical acquisition", "radar acquisition"}
+    ticks = [line for ax in axes_of(figure) for line in ax.lines if line.get_marker() == "|"]
+    assert [line.get_xdata().tolist() for line in ticks] == [
+        TIME[[0, 10]].tolist(),
+        TIME[[6]].tolist(),
+    ]
+
+
+def test_a_pixel_has_the_letter_of_its_mark_however_it_is_named():
+    titles = {ax.get_title() for ax in axes_of(plot_daily(daily(), pixels=["y1_x2", (0, 1)]))}
+    assert {"A  (row 1, column 2)", "B  (row 0, column 1)"} <= titles
+
+
+def test_it_is_a_function_of_the_package():
+    assert physfuse.plot_daily is plot_daily
+
+
 # --- a file, from the shell ----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("dims", "site"), [(("y", "x"), "y1_x2"), (("site",), "e")])
+@pytest.mark.parametrize(
+    ("dims", "where"),
+    [
+        (("y", "x"), "--site y1_x2"),
+        (("y", "x"), "--pixel 1,2 --date 2021-04-01"),
+        (("site",), "--site e"),
+        (("site",), ""),
+    ],
+)
 def test_a_file_is_drawn_from_the_shell(
-    dims: tuple[str, ...], site: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    dims: tuple[str, ...], where: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     daily(dims).to_netcdf(tmp_path / "daily.nc")
     out = tmp_path / "figure.png"
-    line = f"plot {tmp_path}/daily.nc --out {out} --site {site} --variables lai"
+    line = f"plot {tmp_path}/daily.nc --out {out} {where} --variables lai"
     assert cli.main(line.split()) == 0
     assert capsys.readouterr().out == f"{out}\n"
     assert out.read_bytes().startswith(b"\x89PNG")
     before = out.stat().st_mtime_ns
-    assert cli.main(line.split()) != 0
-    assert "exists" in capsys.readouterr().err
+    assert cli.main(line.split()) == 2
+    assert "--overwrite" in capsys.readouterr().err
     assert out.stat().st_mtime_ns == before
     assert cli.main([*line.split(), "--overwrite"]) == 0
 
@@ -176,37 +255,61 @@ def test_a_file_is_drawn_with_the_cubes_it_came_from(tmp_path: Path) -> None:
     daily().to_netcdf(tmp_path / "daily.nc")
     for cube, name in zip(cubes(), ("optical", "radar"), strict=True):
         cube.to_netcdf(tmp_path / f"{name}.nc")
-    found = plot_file(
+    figure = plot_daily(
         tmp_path / "daily.nc",
-        tmp_path / "figure.svg",
         dates=["2021-04-10"],
         optical=tmp_path / "optical.nc",
         radar=tmp_path / "radar.nc",
+        out=tmp_path / "figure.svg",
     )
-    assert found.stat().st_size > 10_000
+    assert (tmp_path / "figure.svg").stat().st_size > 10_000
+    assert labels_of(figure) >= {"clear optical image", "radar VV"}
 
 
 @pytest.mark.parametrize(
-    ("given", "error", "message"),
+    ("dims", "given", "error", "message"),
     [
-        ({"variables": ["lia"]}, UnknownNameError, "did you mean 'lai'"),
-        ({"variables": ["lai"] * 5}, DomainError, "5 variables are too many"),
-        ({"dates": ["2025-01-01"]}, DomainError, "2025-01-01 is not in the dataset"),
-        ({"dates": ["June"]}, DomainError, "'June' is no date"),
-        ({"sites": ["y2_x0"]}, UnknownNameError, "rows are 0 to 1, columns 0 to 2"),
-        ({"sites": ["here"]}, UnknownNameError, "name one as y12_x30"),
+        (("y", "x"), {"variables": ["lia"]}, UnknownNameError, "did you mean 'lai'"),
+        (("y", "x"), {"variables": ["lai", "fapar"]}, UnknownNameError, "lai, soil_moisture"),
+        (("y", "x"), {"variables": ["n"]}, DomainError, "n does not vary by day"),
+        (("y", "x"), {"variables": []}, DomainError, "there are lai, soil_moisture"),
+        (("y", "x"), {"dates": ["2025-01-01"]}, DomainError, "2025-01-01 is not in the dataset"),
+        (("y", "x"), {"dates": ["June"]}, DomainError, "'June' is no date"),
+        (("y", "x"), {"pixels": ["y2_x0"]}, DomainError, "row 2 is not in the map; .*0 to 1"),
+        (("y", "x"), {"pixels": [(0, 3)]}, DomainError, "column 3 is not in the map; .*0 to 2"),
+        (("y", "x"), {"pixels": ["here"]}, DomainError, "the dataset is a map"),
+        (("y", "x"), {"pixels": []}, DomainError, "no pixel"),
+        (("y", "x"), {"dates": []}, DomainError, "no date"),
+        (("site",), {"pixels": [(0, 1)]}, DomainError, "has sites; name one with --site"),
+        (("site",), {"pixels": ["g"]}, UnknownNameError, "'g' is not a known site"),
+        (("site",), {"dates": ["2021-04-01"]}, DomainError, "has points"),
+        (("y", "x"), {"out": "figure.gif"}, FileFormatError, "allowed: .png or .pdf"),
+        (("y", "x"), {"out": "no/such/figure.png"}, FileNotFoundError, "mkdir -p"),
     ],
 )
 def test_what_a_file_does_not_hold_is_refused(
-    given: dict[str, list[str]], error: type[Exception], message: str, tmp_path: Path
+    dims: tuple[str, ...],
+    given: dict[str, Any],
+    error: type[Exception],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    daily().to_netcdf(tmp_path / "daily.nc")
+    monkeypatch.chdir(tmp_path)
+    daily(dims).assign(n=1.5).to_netcdf("daily.nc")
     with pytest.raises(error, match=message):
-        plot_file(tmp_path / "daily.nc", tmp_path / "figure.png", **given)
-    assert not (tmp_path / "figure.png").exists()
+        plot_daily("daily.nc", **{"out": "figure.png", **given})
+    assert [path.name for path in tmp_path.iterdir()] == ["daily.nc"]
+
+
+@pytest.mark.parametrize("pixel", ["3", "a,b", "-1,2"])
+def test_a_pixel_that_is_none_is_refused_by_the_parser(pixel: str, capsys) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["plot", "daily.nc", "--out", "figure.png", f"--pixel={pixel}"])
+    assert "write ROW,COL" in capsys.readouterr().err
 
 
 def test_a_file_without_daily_variables_is_refused(tmp_path: Path) -> None:
     cubes()[0].to_netcdf(tmp_path / "optical.nc")
-    with pytest.raises(CubeError, match="physfuse retrieve wrote"):
-        plot_file(tmp_path / "optical.nc", tmp_path / "figure.png")
+    with pytest.raises(CubeError, match="output of physfuse retrieve"):
+        plot_daily(tmp_path / "optical.nc", out=tmp_path / "figure.png")
