@@ -84,8 +84,9 @@ def test_a_module_that_is_to_be_compiled_can_be_pickled() -> None:
     assert again.compiles
     assert "compile=True" in repr(again)
     # torch.func is not compiled, and needs no compiler.
-    slope = torch.func.jacfwd(lambda lai: made(**{**CANOPY, "lai": lai}))(torch.tensor(3.0))
-    expected = torch.func.jacfwd(lambda lai: module()(**{**CANOPY, "lai": lai}))(torch.tensor(3.0))
+    plain, lai = module(), torch.tensor(3.0)
+    slope = torch.func.jacfwd(lambda lai: made(**{**CANOPY, "lai": lai}))(lai)
+    expected = torch.func.jacfwd(lambda lai: plain(**{**CANOPY, "lai": lai}))(lai)
     torch.testing.assert_close(slope, expected)
 
 
