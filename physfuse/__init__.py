@@ -1,7 +1,7 @@
 """Daily biophysical variables of crops, with uncertainty, from optical and radar images.
 
 The verbs of the command line are functions here: :func:`retrieve`, :func:`calibrate`, :func:`fit`,
-:func:`simulate`, :func:`evaluate`, :func:`demo`, :func:`info`; ``plot`` is :func:`plot_daily`.
+:func:`simulate`, :func:`evaluate`, :func:`plot_daily`, :func:`compare`, :func:`demo`, :func:`info`.
 Cubes are opened and checked with :func:`open_optical` and :func:`open_radar`; the forward models
 live in :mod:`physfuse.radiative`. Names are loaded when they are first used (PEP 562), so that
 ``import physfuse`` costs nothing.
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from physfuse._version import __version__
     from physfuse.calibrating import calibrate, calibrate_by_class
     from physfuse.calibration import Calibration, ClassCalibration, load_calibration
+    from physfuse.comparison import compare
     from physfuse.cube import open_optical, open_radar
     from physfuse.demonstration import demo
     from physfuse.errors import PhysfuseError, PhysfuseWarning
@@ -36,6 +37,7 @@ __all__ = [
     "__version__",
     "calibrate",
     "calibrate_by_class",
+    "compare",
     "demo",
     "errors",
     "evaluate",
@@ -59,6 +61,7 @@ _HOME = {
     "__version__": "_version",
     "calibrate": "calibrating",
     "calibrate_by_class": "calibrating",
+    "compare": "comparison",
     "demo": "demonstration",
     "evaluate": "evaluation",
     "fit": "fitting",

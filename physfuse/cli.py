@@ -101,6 +101,15 @@ examples:
   physfuse plot daily.nc --variables lai,fapar --pixel 12,30 --date 2021-06-01 --out june.png
   physfuse plot points.nc --site F0003,F0004 --optical optical.nc --out fields.pdf"""
 
+_COMPARE = """\
+Compare outputs of several arms on the same cubes with the first of them. Written into DIR:
+comparison.csv (per variable: mean and RMS difference, correlation, width of the 90 % intervals over
+that of the first, share of pixel-days whose intervals do not overlap) and comparison.png."""
+
+_COMPARE_EXAMPLES = """\
+examples:
+  physfuse compare physics.nc hybrid.nc learned.nc --out compared"""
+
 _DEMO = """\
 Simulate a small season and retrieve it, with optical, radar and both: daily.nc and daily.png are
 written, error and coverage against the truth printed."""
@@ -235,6 +244,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_simulate(verb("simulate", _SIMULATE, _SIMULATE_EXAMPLES, _simulate))
     _add_evaluate(verb("evaluate", _EVALUATE, _EVALUATE_EXAMPLES, _evaluate))
     _add_plot(verb("plot", _PLOT, _PLOT_EXAMPLES, _plot))
+    _add_compare(verb("compare", _COMPARE, _COMPARE_EXAMPLES, _compare))
     demo = verb("demo", _DEMO, "", _demo)
     demo.add_argument("--out", default="demo", metavar="DIR", help="folder to write (demo)")
     _add_output(demo)
@@ -468,6 +478,16 @@ def _add_plot(parser: argparse.ArgumentParser) -> None:
     add("--overwrite", action="store_true", help="replace a figure that exists")
 
 
+def _add_compare(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add(
+        "files", nargs="+", metavar="FILE", help="outputs of physfuse retrieve, the reference first"
+    )
+    add("--out", required=True, metavar="DIR", help="folder to write")
+    add("--variables", type=_names, metavar="A,B,...", help="all that every output has")
+    add("--overwrite", action="store_true", help="replace a comparison that exists")
+
+
 def _pixel(text: str) -> tuple[int, int]:
     """Row and column separated by a comma."""
     found = re.fullmatch(r"(\d+),(\d+)", text)
@@ -663,6 +683,18 @@ def _demo(arguments: argparse.Namespace) -> None:
     result = demo(arguments.out, quiet=arguments.quiet, overwrite=arguments.overwrite)
     sys.stdout.write(score_table(result.scores))
     sys.stdout.write("".join(f"{path}\n" for path in result.files))
+
+
+def _compare(arguments: argparse.Namespace) -> None:
+    from physfuse.comparison import compare
+
+    found = compare(
+        arguments.files,
+        out=arguments.out,
+        variables=arguments.variables,
+        overwrite=arguments.overwrite,
+    )
+    sys.stdout.write("".join(f"{path}\n" for path in found.files))
 
 
 def _plot(arguments: argparse.Namespace) -> None:

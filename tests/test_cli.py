@@ -262,7 +262,7 @@ def test_info_of_another_file_says_what_a_cube_holds(
 
 
 def test_every_verb_has_help(capsys: pytest.CaptureFixture[str]):
-    for verb in ("retrieve", "simulate", "plot", "demo", "info"):
+    for verb in ("retrieve", "simulate", "plot", "compare", "demo", "info"):
         with pytest.raises(SystemExit) as stopped:
             cli.main([verb, "--help"])
         assert stopped.value.code == 0
