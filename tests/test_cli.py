@@ -314,6 +314,7 @@ sys.exit(code)
 """
 
 
+@pytest.mark.slow
 def test_termination_leaves_nothing_unfinished(tmp_path: Path):
     season = simulate_fields(2, start="2021-05-01", end="2021-06-01", gap_days=0, seed=3)
     season.radar.to_netcdf(tmp_path / "radar.nc")

@@ -249,7 +249,7 @@ FINE = Identifiability(
     shifts=(Shift("lai", 0.1, 0.5),),
     shares=(ChannelShare("optical", "B04", 0.8, 0.3, ("2021-04-01",), (0.8,)),),
     retention=(Retention("optical", 0.8, 1.0),),
-    drifts=(Drift("noise radar", "1", 4.0, 1.0, -2.0, 0.2),),
+    drifts=(Drift("noise radar", "1", 4.0, 1.0, -1.9, 0.2),),
     null_test=NullTest(0.1, 0.9, 0.1),
 )
 
@@ -270,6 +270,7 @@ def test_at_its_limits_nothing_fires():
         ),
         ({"retention": (Retention("radar", 7.9, 10.0),)}, "leaves 79% of the radar information"),
         ({"drifts": (Drift("noise radar", "1", 4.0, 1.0, -2.01, 0.2),)}, "2.0 sd of its hyper"),
+        ({"drifts": (Drift("timescale ala", "1", 4.0, 1.0, 1.9999, 0.2),)}, "2.0 sd of its hyp"),
         (
             {"drifts": tuple(Drift(f"timescale {i}", "1", 2.0, 1.0, 1.5, 0.2) for i in range(8))},
             "the 8 calibrated scalars together went 1.50 sd",

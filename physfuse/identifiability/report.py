@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+_AT_THE_END = 1e-3  # within which a scalar stands at the end of its hyperprior
+
+
 @dataclass(frozen=True)
 class Limits:
     """From where on the report warns.
@@ -29,7 +32,8 @@ class Limits:
     retention : float
         Least share of the acquisitions' information that a learned noise leaves. [1]
     drift : float
-        Shift of a calibrated scalar in standard deviations of its hyperprior. [1]
+        Shift of a calibrated scalar in standard deviations of its hyperprior, from which on there
+        is a warning: where the hyperprior ends, a scalar stands at the limit. [1]
     joint_drift : float
         Probability by the hyperprior of less drift in all calibrated scalars together. [1]
     physics_share : float
@@ -245,7 +249,7 @@ class Identifiability:
             f"{abs(one.in_hyper_sd):.1f} sd of its hyperprior (limit {self.limits.drift:g}): it "
             "may stand in for physics that is missing"
             for one in self.drifts
-            if not abs(one.in_hyper_sd) <= self.limits.drift
+            if not abs(one.in_hyper_sd) < self.limits.drift - _AT_THE_END
         ]
         if self.drifts and not out:
             squares = sum(one.in_hyper_sd**2 for one in self.drifts)

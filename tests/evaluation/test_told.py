@@ -46,6 +46,7 @@ def test_points_of_a_map_keep_their_context_and_class() -> None:
         assert points.classes.sel(site=name).item() == ("even", "odd")[int(number[y, x]) % 2]
 
 
+@pytest.mark.slow
 def test_a_hybrid_of_each_fold_is_told_of_its_points(
     season: Simulation, monkeypatch: pytest.MonkeyPatch
 ) -> None:

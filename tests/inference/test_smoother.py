@@ -95,7 +95,13 @@ def compare(dense: Dense, m, n_knots, pixel, solved, covariance, log_det) -> Non
     )
 
 
-@pytest.mark.parametrize("jumps", [False, True], ids=["gaussian", "jump weights"])
+@pytest.mark.parametrize(
+    "jumps",
+    [
+        pytest.param(False, id="gaussian"),
+        pytest.param(True, id="jump weights", marks=pytest.mark.slow),
+    ],
+)
 def test_every_pattern_of_two_sensors_on_four_dates(jumps: bool):
     layout = small_layout()
     assert layout.n_constant >= 6
