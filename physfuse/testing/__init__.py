@@ -51,7 +51,13 @@ def __getattr__(name: str) -> Any:
 
         return points
     if name == "check_forward_model":
+        from . import strategies  # noqa: F401 which says how to get hypothesis
         from .checking import check_forward_model
 
         return check_forward_model
     raise AttributeError(f"module 'physfuse.testing' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """Public names, those that need hypothesis included."""
+    return sorted(set(globals()) | set(__all__))

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
+from collections.abc import Callable
+
 import hypothesis
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from physfuse.radiative.errors import unknown_name
 
@@ -20,7 +25,8 @@ def check_forward_model(model: ForwardModel, *, max_examples: int = 50) -> None:
     ----------
     model : ForwardModel
         Its function, the domain of each argument, its outputs and its laws; a hybrid layer of
-        one's own is described like this in a few lines.
+        one's own is described like this in a few lines. A module with parameters is judged by a
+        copy in the precision that a law asks for.
     max_examples : int
         Batches of four points drawn for each law, the edges of the domain among them; the same
         ones at every call.
@@ -30,7 +36,8 @@ def check_forward_model(model: ForwardModel, *, max_examples: int = 50) -> None:
     UnknownNameError
         A law that there is not.
     LawBrokenError
-        Names every law broken, with the smallest point found that breaks it.
+        Names every law broken, with the smallest point found that breaks it, and every law under
+        which the model fails.
 
     Examples
     --------
@@ -40,13 +47,37 @@ def check_forward_model(model: ForwardModel, *, max_examples: int = 50) -> None:
     for law in model.laws:
         if law not in LAWS:
             raise unknown_name("law", law, LAWS)
-    broken = [found for law in model.laws if (found := _broken(model, law, max_examples))]
+    if isinstance(model.function, nn.Module):
+        model = dataclasses.replace(model, function=_in_any_precision(model.function))
+    found = [(law, _broken(model, law, max_examples)) for law in model.laws]
+    broken = [(law, error) for law, error in found if error is not None]
     if broken:
-        raise LawBrokenError("\n".join(broken))
+        failed = [error for _, error in broken if not isinstance(error, LawBrokenError)]
+        text = "\n".join(
+            f"{law}: {error}"
+            if isinstance(error, LawBrokenError)
+            else f"{law}: {model.name} fails with {error!r}"
+            for law, error in broken
+        )
+        raise LawBrokenError(text) from (failed[0] if failed else None)
 
 
-def _broken(model: ForwardModel, law: str, max_examples: int) -> str | None:
-    """What breaks one law at the smallest point found, None where nothing does."""
+def _in_any_precision(module: nn.Module) -> Callable[..., Tensor]:
+    """A module that computes in the precision of its arguments, by copies of it."""
+    copies: dict[torch.dtype, nn.Module] = {}
+
+    def call(**arguments: Tensor) -> Tensor:
+        dtype = next(iter(arguments.values())).dtype
+        if dtype not in copies:
+            copies[dtype] = copy.deepcopy(module).to(dtype)
+        result: Tensor = copies[dtype](**arguments)
+        return result
+
+    return call
+
+
+def _broken(model: ForwardModel, law: str, max_examples: int) -> Exception | None:
+    """What breaks one law at the smallest point found, or how the model fails under it."""
 
     @hypothesis.settings(
         max_examples=max_examples,
@@ -62,8 +93,6 @@ def _broken(model: ForwardModel, law: str, max_examples: int) -> str | None:
 
     try:
         obeys()
-    except LawBrokenError as error:
-        return f"{law}: {error}"
     except Exception as error:
-        raise LawBrokenError(f"{law}: {model.name} fails with {error!r}") from error
+        return error
     return None

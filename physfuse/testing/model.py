@@ -8,11 +8,16 @@ from typing import Literal, NamedTuple, TypeAlias
 
 from torch import Tensor
 
+from physfuse.radiative.errors import DomainError, unknown_name
+
 Points: TypeAlias = Mapping[str, Tensor]
 """A batch of arguments of a model by name, each of shape (points,), float64."""
 
 Kind: TypeAlias = Literal["fraction", "power", "signed"]
 """Of an output: a part of 1, compared absolutely; linear power, relatively; or any number."""
+
+
+KINDS = ("fraction", "power", "signed")
 
 
 class Domain(NamedTuple):
@@ -74,6 +79,23 @@ class ForwardModel:
     laws: tuple[str, ...]
     float32_tolerance: float = 1e-5
     off_kinks: Callable[[Points], Points] = dict
+
+    def __post_init__(self) -> None:
+        """Refuse what no law could be judged on."""
+        if self.kind not in KINDS:
+            raise unknown_name("kind of a forward model", self.kind, KINDS)
+        if isinstance(self.laws, str):
+            raise DomainError(f"laws is the text {self.laws!r}; give names: ({self.laws!r},)")
+        for name, domain in self.domain.items():
+            if not isinstance(domain, Domain):
+                raise DomainError(
+                    f"the domain of {name} is {domain!r}; give Domain(low, high, unit)"
+                )
+            if not domain.low <= domain.high:
+                raise DomainError(
+                    f"the domain of {name} goes from {domain.low:g} to {domain.high:g}: give the "
+                    "lower bound first"
+                )
 
     def __call__(self, points: Points) -> Tensor:
         """Result at points, shape (..., output)."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from physfuse.radiative.errors import DomainError
+
 from .judgement import ROUNDING, require, require_equal, require_monotone, with_values
 from .model import ForwardModel, Points
 
@@ -15,12 +17,23 @@ _CONTENTS = ("cab", "car", "ant", "cbrown", "cw", "cm", "prot", "cbc")
 def _at(model: ForwardModel, *wavelengths_nm: int) -> list[str]:
     """Outputs at some wavelengths."""
     ends = tuple(f"_{wavelength}" for wavelength in wavelengths_nm)
-    return [output for output in model.outputs if output.endswith(ends)]
+    found = [output for output in model.outputs if output.endswith(ends)]
+    if not found:
+        raise DomainError(
+            f"{model.name} has no output whose name ends in {' or '.join(ends)}, by which this law "
+            f"knows the wavelength (reflectance{ends[0]}); its outputs: {', '.join(model.outputs)}"
+        )
+    return found
 
 
 def _part(model: ForwardModel, values: Tensor, quantity: str) -> Tensor:
     """Outputs of one quantity at every wavelength."""
     columns = [i for i, name in enumerate(model.outputs) if name.rsplit("_", 1)[0] == quantity]
+    if not columns:
+        raise DomainError(
+            f"{model.name} has no output named {quantity} and a wavelength ({quantity}_670), which "
+            f"this law is about; its outputs: {', '.join(model.outputs)}"
+        )
     return values[..., columns]
 
 
