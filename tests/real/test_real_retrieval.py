@@ -107,7 +107,8 @@ def test_belgian_raw_file_serves_both_sensors(
     data_dir: Path, belgium: tuple[xr.Dataset, list[xr.Dataset]]
 ) -> None:
     source = part(data_dir / "belgium_crops_2021" / "openeo_s1s2_monthly.nc", **BELGIUM)
-    result = raw({"optical": source, "radar": source})
+    with pytest.warns(PhysfuseWarning, match="no variable 'clear' tells the clouds"):
+        result = raw({"optical": source, "radar": source})
     check_whole(result, [source], "t")
     assert result.n_optical.max() == 1
     assert result.n_radar.max() == 1
