@@ -22,6 +22,7 @@ from physfuse.cube import (
     open_optical,
     open_radar,
 )
+from physfuse.inference.initial import contrast_channels
 from physfuse.inference.likelihood import STUDENT_NU, SpreadModel
 from physfuse.inference.operators import Operator, OpticalOperator, RadarOperator
 from physfuse.inference.posterior import StatePosterior
@@ -31,7 +32,7 @@ from physfuse.models.hybrid import Hybrid
 from physfuse.output import PredictionWriter
 from physfuse.radiative.errors import CubeError
 from physfuse.radiative.radiometry import speckle_bias_db
-from physfuse.radiative.spectral import band_quadrature
+from physfuse.radiative.spectral import band_quadrature, mean_wavelengths
 from physfuse.readers import read_any
 from physfuse.run import Run, Solved
 from physfuse.streams import (
@@ -43,6 +44,7 @@ from physfuse.streams import (
 )
 
 DRAWS = 512  # per acquisition, half of them mirrored
+LEAST_SUM = 1e-3  # of the two bands of the vegetation index
 
 
 def open_target(source: Source, place: tuple[float, float] | None) -> OpticalCube | RadarCube:
@@ -107,7 +109,11 @@ class Predictor:
         self.target, self.seed = target, seed
         optical = target if isinstance(target, OpticalCube) else None
         radar = target if isinstance(target, RadarCube) else None
-        self.writer = PredictionWriter(path, run.grid, optical, radar, attributes, overwrite)
+        self.index = None if optical is None else _index_bands(optical)
+        indices = () if self.index is None else ("ndvi",)
+        self.writer = PredictionWriter(
+            path, run.grid, optical, radar, attributes, overwrite, indices=indices
+        )
 
     def __enter__(self) -> Predictor:
         """Open the file."""
@@ -130,7 +136,10 @@ class Predictor:
     def predict(
         self, run: Run, geometry: OpticalGeometry | RadarGeometry, solved: Solved
     ) -> dict[str, np.ndarray]:
-        """Predictions of pixels solved by a run, (T, C, P) by field; no file is touched."""
+        """Predictions of pixels solved by a run by field; no file is touched.
+
+        (T, C, P), and (T, P) of the vegetation index.
+        """
         posterior = solved.posterior.with_rows(_unseen_rows(run, self.target))
         generator = torch.Generator().manual_seed(self.seed)
         with torch.no_grad():
@@ -142,7 +151,9 @@ class Predictor:
                     "optical",
                     self.target.bands,
                 )
-                return _predict_optical(run, self.target, posterior, known, geometry, generator)
+                return _predict_optical(
+                    run, self.target, posterior, known, geometry, generator, self.index
+                )
             if isinstance(self.target, RadarCube) and isinstance(geometry, RadarGeometry):
                 return _predict_radar(run, self.target, posterior, geometry, generator)
         raise TypeError("the geometry is of another sensor than the cube to predict")
@@ -150,6 +161,11 @@ class Predictor:
     def write(self, pixels: slice, fields: Mapping[str, np.ndarray]) -> None:
         """Store the predictions of a batch of pixels."""
         self.writer.write(pixels, fields)
+
+
+def _index_bands(cube: OpticalCube) -> tuple[int, int] | None:
+    """Red and near-infrared band of the vegetation index, where the cube has both."""
+    return contrast_channels(mean_wavelengths(band_quadrature(cube.platform[0], cube.bands)))
 
 
 def _unseen_rows(run: Run, target: OpticalCube | RadarCube) -> list[Variable]:
@@ -173,7 +189,7 @@ def _channels(
     day: int,
     missed: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Mean and variance of every channel without noise, (P, C), to first order at the mean.
+    """Mean of every channel without noise, (P, C), and covariance, to first order at the mean.
 
     The state is known along combinations that the sensor sees and unknown along curved ridges
     that it does not see; draws from the Gaussian leave such a ridge, the first order stays on it.
@@ -201,8 +217,7 @@ def _channels(
         centre = centre + factor * mean[:, first : first + len(names)]
         design.append(torch.diag_embed(factor))
     jacobian = torch.cat(design, -1)
-    variance = ((jacobian @ covariance) * jacobian).sum(-1)
-    return centre, variance.clamp(min=0)
+    return centre, jacobian @ covariance @ jacobian.mT
 
 
 def _stretch(run: Run, operator: Operator, n_pixels: int) -> Tensor | float:
@@ -226,17 +241,23 @@ def _missed(
     return missed
 
 
-def _draws(centre: Tensor, variance: Tensor, sd: Tensor, generator: torch.Generator) -> Tensor:
-    """Draws with noise, (N, P, C); one set for all pixels, so that maps stay smooth."""
+def _draws(centre: Tensor, covariance: Tensor, sd: Tensor, generator: torch.Generator) -> Tensor:
+    """Draws with noise, (N, P, C); one set for all pixels, so that maps stay smooth.
+
+    What the state leaves open moves all channels together, noise each by itself.
+    """
     shape = (DRAWS // 2, 1, centre.shape[-1])
     normal = torch.randn(shape, dtype=torch.float64, generator=generator)
     noise = draw_student(shape, generator, STUDENT_NU)
-    state = variance.sqrt() * torch.cat([normal, -normal])
-    return centre + state + sd * torch.cat([noise, -noise])
+    # The symmetric root: unlike a triangular one it treats no channel before another.
+    value, vector = torch.linalg.eigh(covariance)
+    root = (vector * value.clamp(min=0).sqrt()[:, None]) @ vector.mT
+    state = (root @ normal[:, 0].mT).permute(2, 0, 1)
+    return centre + torch.cat([state, -state]) + sd * torch.cat([noise, -noise])
 
 
 def _quantiles(name: str, centre: Tensor, noisy: Tensor) -> dict[str, Tensor]:
-    """Fields of one acquisition, (C, P), from the median and draws with noise."""
+    """Fields of one acquisition, (C, P) or (P,), from the median and draws with noise."""
     low, high = torch.quantile(noisy, torch.tensor([0.05, 0.95], dtype=noisy.dtype), dim=0)
     fields = {
         name: centre,
@@ -244,11 +265,17 @@ def _quantiles(name: str, centre: Tensor, noisy: Tensor) -> dict[str, Tensor]:
         f"{name}_q95": high,
         f"{name}_std": noisy.std(0),
     }
-    return {key: value.mT for key, value in fields.items()}
+    return {key: value.movedim(-1, 0) if value.ndim > 1 else value for key, value in fields.items()}
+
+
+def _ndvi(reflectance: Tensor, pair: tuple[int, int]) -> Tensor:
+    """Vegetation index of (..., C)."""
+    red, near = reflectance[..., pair[0]], reflectance[..., pair[1]]
+    return ((near - red) / (near + red).clamp(min=LEAST_SUM)).clamp(-1.0, 1.0)
 
 
 def _stack(parts: list[dict[str, Tensor]]) -> dict[str, np.ndarray]:
-    """Fields of all acquisitions, (T, C, P)."""
+    """Fields of all acquisitions, (T, C, P) or (T, P)."""
     names = parts[0]
     return {n: torch.stack([p[n] for p in parts]).numpy().astype(np.float32) for n in names}
 
@@ -260,6 +287,7 @@ def _predict_optical(
     known: Residuals,
     geometry: OpticalGeometry,
     generator: torch.Generator,
+    index: tuple[int, int] | None,
 ) -> dict[str, np.ndarray]:
     angles = (geometry.solar_zenith, geometry.sensor_zenith, geometry.relative_azimuth)
     misfits = tuple(f"misfit_{band}" for band in cube.band_labels)
@@ -282,14 +310,17 @@ def _predict_optical(
         missed = None
         if run.hybrid is not None:
             missed = _missed(run.hybrid, operator, spread, stretch)
-        centre, variance = _channels(posterior, operator, [misfits], optical_gain, day, missed)
+        centre, covariance = _channels(posterior, operator, [misfits], optical_gain, day, missed)
         sd = stretch * spread(centre.clamp(min=0), torch.zeros_like(centre))
         lasting = () if run.hybrid is None else run.hybrid.lasting_noise(cube.bands)
         noise = carried(known, day, *lasting)
         centre = centre + sd * noise.mean
         sd = sd * torch.sqrt(1 - noise.explained)
-        draws = _draws(centre, variance, sd, generator)
-        parts.append(_quantiles("reflectance", centre, draws))
+        draws = _draws(centre, covariance, sd, generator)
+        fields = _quantiles("reflectance", centre, draws)
+        if index is not None:
+            fields |= _quantiles("ndvi", _ndvi(centre, index), _ndvi(draws, index))
+        parts.append(fields)
     return _stack(parts)
 
 
@@ -313,13 +344,13 @@ def _predict_radar(
         added = [tuple(f"misfit_{p}" for p in cube.polarizations)]
         if cube.orbit is not None:
             added.append(tuple(f"offset_{cube.orbit[t]}_{p}" for p in cube.polarizations))
-        centre, variance = _channels(posterior, operator, added, radar_gain, day)
+        centre, covariance = _channels(posterior, operator, added, radar_gain, day)
         shape = centre.shape
         at = looks[t].T if looks.ndim == 3 else np.broadcast_to(looks, shape)
         n_looks = torch.from_numpy(np.array(at, order="C")).to(centre).expand(shape)
         spread = run.plan.changes.spread("radar", radar_spread)
         sd = _stretch(run, operator, n_pixels) * spread(centre, n_looks)
-        draws = _draws(centre, variance, sd, generator)
+        draws = _draws(centre, covariance, sd, generator)
         seen = draws + speckle_bias_db(n_looks)
         parts.append(_quantiles("backscatter", 10 ** (centre / 10), 10 ** (seen / 10)))
     return _stack(parts)

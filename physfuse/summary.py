@@ -256,6 +256,8 @@ def _about_prediction(dataset: xr.Dataset, names: list[str]) -> list[str]:
             f"  pixels      {pixels}",
             f"  {channel + 's':<11} {labels}",
         ]
+    if "ndvi" in dataset:
+        lines.append("predicted ndvi, with its uncertainty, of the same")
     return lines
 
 

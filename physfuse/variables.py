@@ -142,6 +142,12 @@ PREDICTION_ATTRIBUTES: Final[dict[str, dict[str, str]]] = {
         "predicted backscatter sigma0, linear power",
         "surface_backwards_scattering_coefficient_of_radar_wave",
     ),
+    "ndvi": _row(
+        "1",
+        "predicted normalized difference vegetation index",
+        "normalized_difference_vegetation_index",
+        "of the predicted bands; its spread knows how their errors go together",
+    ),
 }
 """What each sensor would have seen."""
 

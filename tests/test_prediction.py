@@ -122,6 +122,40 @@ def test_withheld_dates_are_predicted_from_the_others(tmp_path: Path, cubes: Cub
     assert ((seen >= low) & (seen <= high)).mean() > 0.75
 
 
+def test_vegetation_index_is_predicted_from_both_bands_together(
+    tmp_path: Path, cubes: Cubes
+) -> None:
+    optical, radar = cubes
+    held = np.arange(3, optical.sizes["time"], 4)
+    kept = np.setdiff1d(np.arange(optical.sizes["time"]), held)
+    target = optical.isel(time=held)
+    blind = predicted(tmp_path, (optical.isel(time=kept), radar), target)
+    check(blind, "ndvi")
+    red, near = (blind.reflectance.sel(band=b).values for b in ("B04", "B08"))
+    np.testing.assert_allclose(blind.ndvi.values, (near - red) / (near + red), rtol=1e-4, atol=1e-5)
+    assert blind.ndvi.attrs["standard_name"] == "normalized_difference_vegetation_index"
+    # What is unknown of the leaves moves the bands against each other, what is unknown of the
+    # soil moves both: with errors that knew nothing of each other the spread would be another.
+    red_sd, near_sd = (blind.reflectance_std.sel(band=b).values for b in ("B04", "B08"))
+    apart = 2 * np.hypot(near * red_sd, red * near_sd) / (near + red) ** 2
+    assert np.median(np.abs(np.log(blind.ndvi_std.values / apart))) > 0.1
+    clear = (target.clear > 0.95).values
+    seen = target.reflectance
+    index = (seen.sel(band="B08") - seen.sel(band="B04")) / (
+        seen.sel(band="B08") + seen.sel(band="B04")
+    )
+    inside = (index.values >= blind.ndvi_q05.values) & (index.values <= blind.ndvi_q95.values)
+    assert 0.75 < inside[clear].mean() <= 1.0
+
+
+def test_without_a_red_band_there_is_no_vegetation_index(tmp_path: Path, cubes: Cubes) -> None:
+    few = two_sites(cubes)
+    target = few[0].isel(time=[1, 6])
+    assert "ndvi" not in predicted(tmp_path, few, target.sel(band=["B02", "B08", "B11"]))
+    assert "ndvi" in predicted(tmp_path, few, target.sel(band=["B8A", "B04"]))
+    assert "ndvi" not in predicted(tmp_path, few, few[1].isel(time=[1, 6]))
+
+
 def test_dates_outside_the_run_are_less_certain(tmp_path: Path, cubes: Cubes) -> None:
     cubes = two_sites(cubes)
     target = cubes[0].isel(time=slice(-2, None))

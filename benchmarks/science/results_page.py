@@ -34,7 +34,8 @@ fitted to dates that nothing withholds; their spreads come from dates left out o
 Targets agree with their neighbours, so that mask leftovers decide no score; the dates that spreads
 are learnt from, and that `physfuse` sees, need not, and intervals may be wider than targets ask.
 CRPS and log score judge the whole prediction, RMSE its median alone. NDVI of a model is that of its
-predicted bands, and its spread takes their errors as independent; baselines predict NDVI by itself.
+predicted bands, with a spread that knows how their errors go together; baselines predict NDVI by
+itself.
 `physics-calibrated` and `hybrid-fitted` are fitted by folds of points, always on other points than
 those they are judged on; `hybrid`, `learned-sim` and `learned` come as they are shipped."""
 

@@ -21,8 +21,7 @@ KEPT = (NDVI, NDVI_OF_BANDS, "B04", "B08", ALL_BANDS)
 NOTES = """\
   difference: RMSE less that of linear interpolation on the same targets, paired bootstrap
   linear_mae: mean absolute error of linear interpolation
-  NDVI of a model is that of the two predicted bands; its CRPS and coverage take their errors as
-  independent, which they are not: for these read the bands\n"""
+  NDVI of a model is that of the two predicted bands, its interval from both together\n"""
 
 
 def side_by_side(processes: int) -> Callable[..., list[Any]]:

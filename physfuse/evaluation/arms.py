@@ -191,12 +191,13 @@ def model_prediction(
     """
     if fits is None:
         fits = fit_model(points, targets, arm.model, arm.control, seed=seed, **options)
-    out = np.full((3, len(targets), len(points.bands)), np.nan)
+    channels = channels_of(points.bands)
+    out = np.full((3, len(targets), len(channels)), np.nan)
     for fitted in fits:
         here = [i for i, target in enumerate(targets) if target.site in fitted.sites]
         if not here:
             continue
-        out[:, here] = predict_targets(
+        found = predict_targets(
             points,
             [targets[i] for i in here],
             with_radar=arm.control != "no-radar",
@@ -206,30 +207,15 @@ def model_prediction(
             seed=seed,
             **{**model_options(arm), **options, **fitted.options},
         )
-    return with_index(split_normal(*out), points.bands)
-
-
-def with_index(bands_only: SplitNormal, bands: Sequence[str]) -> SplitNormal:
-    """Prediction of the bands with the index that follows from it, twice, before them.
-
-    Parameters
-    ----------
-    bands_only : SplitNormal, shape (target, band)
-    bands : sequence of str
-
-    Returns
-    -------
-    SplitNormal, shape (target, channel)
-    """
-    if NDVI not in channels_of(bands):
-        return bands_only
-    index = index_of_bands(bands_only, bands)
-    parts = zip(index, bands_only, strict=True)
-    return SplitNormal(*(np.concatenate([i[:, None], i[:, None], b], 1) for i, b in parts))
+        bands = np.stack(found)
+        if NDVI in channels:  # predicted last, wanted first and twice
+            bands = bands[:, :, [-1, -1, *range(len(points.bands))]]
+        out[:, here] = bands
+    return split_normal(*out)
 
 
 def index_of_bands(prediction: SplitNormal, bands: Sequence[str]) -> SplitNormal:
-    """NDVI of the predicted medians, with a spread that takes the two bands as independent.
+    """NDVI of a baseline's medians, with a spread that takes the two bands as independent.
 
     Parameters
     ----------
@@ -240,7 +226,7 @@ def index_of_bands(prediction: SplitNormal, bands: Sequence[str]) -> SplitNormal
     -------
     SplitNormal, shape (target,)
         From draws of two half normals per band. Errors of the two bands are not independent in
-        truth, so that the spread is a rough guide.
+        truth, so that the spread is a rough guide; a model knows better and predicts its own.
     """
     rng = np.random.default_rng(0)
     drawn = []

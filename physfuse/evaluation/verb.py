@@ -625,8 +625,9 @@ def how(found: Evaluation) -> list[str]:
             "of a map, stretches of days), 95 %"
         )
         lines.append(
-            f"- {NDVI_OF_BANDS} is made of the predicted bands, its spread takes their errors as "
-            f"independent, which they are not; for models {NDVI} is the same"
+            f"- {NDVI_OF_BANDS} of a baseline is made of its predicted bands, its spread takes "
+            f"their errors as independent, which they are not; a model knows how they go "
+            f"together, {NDVI} is the same"
         )
     alone = [name for name, pooled in details["learnt_from_all_points"].items() if not pooled]
     own = [name for name in alone if name != "constant"]

@@ -281,7 +281,10 @@ class Job(NamedTuple):
 
 
 class Predicted(NamedTuple):
-    """Predicted reflectance of every target, each of shape (target, band)."""
+    """Prediction of every target, each of shape (target, channel).
+
+    Channels are the bands and, where both of its bands are there, the vegetation index.
+    """
 
     median: Values
     q05: Values
@@ -302,7 +305,7 @@ def predict_targets(
     per_job: int = 64,
     **options: Any,
 ) -> Predicted:
-    """Predict the reflectance of every target from what is not withheld.
+    """Predict reflectance and vegetation index of every target from what is not withheld.
 
     Parameters
     ----------
@@ -348,7 +351,8 @@ def predict_targets(
             if name in options and "site" in options[name].dims
         }
         jobs.append(Job(packed, heard, wanted, {"place": points.place, **options, **told}))
-    out = np.full((3, len(targets), len(points.bands)), np.nan)
+    with_index = {RED, NEAR_INFRARED} <= set(points.bands)
+    out = np.full((3, len(targets), len(points.bands) + with_index), np.nan)
     for part, answer in zip(parts, mapper(_run, jobs), strict=True):
         chosen = [targets[i] for i in part]
         row = {t: k for k, t in enumerate(sorted({t.time for t in chosen}))}
@@ -358,7 +362,7 @@ def predict_targets(
 
 
 def _run(job: Job) -> Values:
-    """Predicted median, q05 and q95, shape (3, time, band, site)."""
+    """Predicted median, q05 and q95, shape (3, time, channel, site)."""
     with TemporaryDirectory() as folder, warnings.catch_warnings():
         # What is odd about the cubes was said when they were opened.
         warnings.simplefilter("ignore", PhysfuseWarning)
@@ -373,11 +377,14 @@ def _run(job: Job) -> Values:
             **job.options,
         )
         with xr.open_dataset(path) as seen:
-            fields = [
-                seen[f"reflectance{end}"].transpose("time", "band", "site").values
-                for end in ("", "_q05", "_q95")
-            ]
-    return np.stack(fields).astype(np.float64)
+            ends = ("", "_q05", "_q95")
+            fields = np.stack(
+                [seen[f"reflectance{e}"].transpose("time", "band", "site").values for e in ends]
+            )
+            if {RED, NEAR_INFRARED} <= set(seen["band"].values.tolist()):
+                index = [seen[f"ndvi{e}"].transpose("time", "site").values for e in ends]
+                fields = np.concatenate([fields, np.stack(index)[:, :, None]], 2)
+    return fields.astype(np.float64)
 
 
 def observed(points: Points, targets: Sequence[Target]) -> Values:

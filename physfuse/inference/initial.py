@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -67,9 +69,10 @@ def first_guess(problem: Problem, knot_day: Float[Tensor, " knots"]) -> tuple[Te
 
 def _contrast(stream: Stream) -> tuple[Tensor, Tensor]:
     """LAI guessed from NDVI, and its weight, shape (P, A); weight 0 without the two bands."""
-    red, near = _channel_near(stream, *RED_NM), _channel_near(stream, *NEAR_INFRARED_NM)
-    if red is None or near is None:
+    pair = contrast_channels(getattr(stream.operator, "centre_nm", []))
+    if pair is None:
         return torch.zeros_like(stream.clear), torch.zeros_like(stream.clear)
+    red, near = pair
     r, nir = stream.observed[..., red], stream.observed[..., near]
     certain = (stream.valid[..., red] & stream.valid[..., near]) * stream.clear
     ndvi = (nir - r) / (nir + r).clamp(min=1e-3)
@@ -78,14 +81,27 @@ def _contrast(stream: Stream) -> tuple[Tensor, Tensor]:
     return torch.where(certain > 0, guess, torch.zeros_like(guess)), certain
 
 
-def _channel_near(stream: Stream, centre_nm: float, reach_nm: float) -> int | None:
-    """Channel nearest to a wavelength, None where all are out of reach or no centre is stated."""
-    centres: list[float] | None = getattr(stream.operator, "centre_nm", None)
-    if centres is None:
-        return None
-    away = [abs(nm - centre_nm) for nm in centres]
-    at = min(range(len(away)), key=away.__getitem__)
-    return at if away[at] <= reach_nm else None
+def contrast_channels(centres_nm: Sequence[float]) -> tuple[int, int] | None:
+    """Channels of the vegetation index: those nearest to 665 and 835 nm.
+
+    Parameters
+    ----------
+    centres_nm : sequence of float
+        Mean wavelength of every channel, none where channels have no wavelength. [nm]
+
+    Returns
+    -------
+    tuple of int, or None
+        Red and near infrared; None where one is out of reach.
+    """
+    pair = []
+    for wanted, reach in (RED_NM, NEAR_INFRARED_NM):
+        away = [abs(nm - wanted) for nm in centres_nm]
+        at = min(range(len(away)), key=away.__getitem__, default=None)
+        if at is None or away[at] > reach:
+            return None
+        pair.append(at)
+    return pair[0], pair[1]
 
 
 def _from_lai(problem: Problem, lai: Tensor) -> tuple[Tensor, Tensor]:

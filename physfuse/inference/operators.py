@@ -26,7 +26,7 @@ from physfuse.radiative.soil_reflectance import (
     soil_reflectance_jacobian,
     soil_spectra,
 )
-from physfuse.radiative.spectral import BandQuadrature, quadrature_matrix
+from physfuse.radiative.spectral import BandQuadrature, mean_wavelengths, quadrature_matrix
 from physfuse.radiative.water_cloud import water_cloud
 
 # Pairs per pass: the arrays of one pass stay in the second-level cache.
@@ -156,8 +156,7 @@ class OpticalOperator:
         self._leaf = leaf_spectra(quadrature.wavelength_nm, dtype=dtype, device=device)
         self._soil = soil_spectra(quadrature.wavelength_nm, dtype=dtype, device=device)
         self._bands = quadrature_matrix(quadrature)
-        weight = self._bands / self._bands.sum(0)
-        self.centre_nm = (quadrature.wavelength_nm.to(weight) @ weight).tolist()
+        self.centre_nm = mean_wavelengths(quadrature)
         leaf = self._leaf
         pigments = [leaf.k_cab, leaf.k_car, leaf.k_cbrown, leaf.k_cw, leaf.k_cm]
         self._pigment_bands = torch.cat([k[:, None] * self._bands for k in pigments], -1)

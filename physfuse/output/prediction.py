@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -38,6 +38,8 @@ class PredictionWriter:
         Attributes of the file.
     overwrite : bool
         Whether a file that exists may be replaced.
+    indices : sequence of str
+        What is predicted of all channels together, such as ``"ndvi"``.
 
     Attributes
     ----------
@@ -62,6 +64,7 @@ class PredictionWriter:
         radar: RadarCube | None = None,
         attrs: Mapping[str, Any] | None = None,
         overwrite: bool = False,
+        indices: Sequence[str] = (),
     ) -> None:
         cubes = [cube for cube in (optical, radar) if cube is not None]
         if not cubes:
@@ -75,12 +78,14 @@ class PredictionWriter:
         self.overwrite = overwrite
         self.grid = grid
         self.dataset: xr.Dataset | None = None
-        self._dims: dict[str, tuple[str, str]] = {}
+        self._dims: dict[str, tuple[str, ...]] = {}
         self._coordinates: dict[str, Coordinate] = {"time": _time(cubes[0].time)}
         if optical is not None:
             self._add("reflectance", "band", optical.bands, "sensor band")
         if radar is not None:
             self._add("backscatter", "polarization", radar.polarizations, "polarization")
+        for index in indices:
+            self._dims.update({field: ("time",) for field in field_names(index)})
         self.fields = tuple(self._dims)
         self._attributes = global_attributes(
             attrs or {}, f"{PREDICTION_TITLE} with uncertainty, noise included"
@@ -110,7 +115,7 @@ class PredictionWriter:
         pixels : slice
             Of the pixel number, step 1.
         fields : mapping of str to numpy.ndarray, shape (time, channel, pixel)
-            All of ``self.fields``.
+            All of ``self.fields``; of an index (time, pixel).
 
         Raises
         ------

@@ -117,6 +117,7 @@ from .spectral import (
     band_average,
     band_quadrature,
     bands_of,
+    mean_wavelengths,
     quadrature_matrix,
     virtual_bands,
 )
@@ -198,6 +199,7 @@ __all__ = [
     "leaf_spectra",
     "leaf_transmissivity",
     "linear_db",
+    "mean_wavelengths",
     "mironov_2009",
     "oh_1992",
     "oh_2004",

@@ -240,6 +240,23 @@ def quadrature_matrix(quadrature: BandQuadrature) -> Float[Tensor, "wavelength b
     return member.to(quadrature.weight.dtype) * quadrature.weight[:, None]
 
 
+def mean_wavelengths(quadrature: BandQuadrature) -> list[float]:
+    """Mean wavelength of every band by the weights of its nodes.
+
+    Parameters
+    ----------
+    quadrature : BandQuadrature
+
+    Returns
+    -------
+    list of float
+        In the order of ``quadrature.bands``. [nm]
+    """
+    weight = quadrature_matrix(quadrature)
+    mean: list[float] = (quadrature.wavelength_nm.to(weight) @ (weight / weight.sum(0))).tolist()
+    return mean
+
+
 def band_average(
     spectra: Float[Tensor, "*batch wavelength"], quadrature: BandQuadrature
 ) -> Float[Tensor, "*batch band"]:
