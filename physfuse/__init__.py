@@ -1,7 +1,8 @@
 """Daily biophysical variables of crops, with uncertainty, from optical and radar images.
 
 The verbs of the command line are functions here: :func:`retrieve`, :func:`calibrate`, :func:`fit`,
-:func:`simulate`, :func:`evaluate`, :func:`plot_daily`, :func:`compare`, :func:`demo`, :func:`info`.
+:func:`report`, :func:`simulate`, :func:`evaluate`, :func:`plot_daily`, :func:`compare`,
+:func:`demo`, :func:`info`.
 Cubes are opened and checked with :func:`open_optical` and :func:`open_radar`; the forward models
 live in :mod:`physfuse.radiative`. Names are loaded when they are first used (PEP 562), so that
 ``import physfuse`` costs nothing.
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from physfuse.evaluation import evaluate
     from physfuse.fitting import FittedHybrid, fit
     from physfuse.plot import plot_daily
+    from physfuse.reporting import report
     from physfuse.retrieval import retrieve
     from physfuse.simulation import simulate, simulate_fields
     from physfuse.summary import info
@@ -47,6 +49,7 @@ __all__ = [
     "open_optical",
     "open_radar",
     "plot_daily",
+    "report",
     "retrieve",
     "simulate",
     "simulate_fields",
@@ -70,6 +73,7 @@ _HOME = {
     "open_optical": "cube",
     "open_radar": "cube",
     "plot_daily": "plot",
+    "report": "reporting",
     "retrieve": "retrieval",
     "simulate": "simulation",
     "simulate_fields": "simulation",

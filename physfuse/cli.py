@@ -110,6 +110,20 @@ _COMPARE_EXAMPLES = """\
 examples:
   physfuse compare physics.nc hybrid.nc learned.nc --out compared"""
 
+_REPORT = """\
+Report on a model over cubes: does its physics fit these pixels, and what do data, priors and
+networks each say. A sample of pixels is compared with pixels drawn from the model itself on the
+same dates; where physics or priors are wrong the two can be told apart, and the report says in
+which variables. Besides: degrees of freedom of every variable, where calibrated scalars went, and
+of a hybrid what its residual moves. Written into DIR: report.json and report.png."""
+
+_REPORT_EXAMPLES = """\
+examples:
+  physfuse report --optical optical.nc --radar radar.nc
+  physfuse report --optical optical.nc --radar radar.nc --model physics-calibrated \\
+      --calibration calibration.json --out report
+  physfuse report --optical optical.nc --radar radar.nc --model model --out report"""
+
 _DEMO = """\
 Simulate a small season and retrieve it, with optical, radar and both: daily.nc and daily.png are
 written, error and coverage against the truth printed."""
@@ -241,6 +255,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_retrieve(verb("retrieve", _RETRIEVE, _RETRIEVE_EXAMPLES, _retrieve))
     _add_calibrate(verb("calibrate", _CALIBRATE, _CALIBRATE_EXAMPLES, _calibrate))
     _add_fit(verb("fit", _FIT, _FIT_EXAMPLES, _fit))
+    _add_report(verb("report", _REPORT, _REPORT_EXAMPLES, _report))
     _add_simulate(verb("simulate", _SIMULATE, _SIMULATE_EXAMPLES, _simulate))
     _add_evaluate(verb("evaluate", _EVALUATE, _EVALUATE_EXAMPLES, _evaluate))
     _add_plot(verb("plot", _PLOT, _PLOT_EXAMPLES, _plot))
@@ -366,6 +381,25 @@ def _add_fit(parser: argparse.ArgumentParser) -> None:
     )
     add("--sample", type=int, default=None, metavar="N", help="pixels, taken at random (96)")
     add("--steps", type=int, default=None, metavar="N", help="steps of training, at most")
+    _add_physics(parser)
+    _add_output(parser)
+
+
+def _add_report(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--optical", nargs="+", action="extend", metavar="FILE", help="one or several cubes")
+    add("--radar", nargs="+", action="extend", metavar="FILE", help="one or several cubes")
+    add(
+        "--model",
+        default="physics",
+        metavar="NAME",
+        help="physics (the default), physics-calibrated, hybrid, or the folder of a fitted model",
+    )
+    add("--calibration", metavar="FILE", help="from physfuse calibrate")
+    add("--context", metavar="FILE", help="what the prior of a fitted model reads")
+    add("--classes", metavar="FILE", help="CSV site,class that the prior of a fitted model reads")
+    add("--out", metavar="DIR", help="folder to write")
+    add("--sample", type=int, default=None, metavar="N", help="pixels, taken at random (96)")
     _add_physics(parser)
     _add_output(parser)
 
@@ -610,6 +644,34 @@ def _fit(arguments: argparse.Namespace) -> None:
         sample=SAMPLE if arguments.sample is None else arguments.sample,
         steps=STEPS if arguments.steps is None else arguments.steps,
         null_test=arguments.null_test,
+        seed=arguments.seed,
+        season=arguments.season,
+        place=arguments.place,
+        bare_soil=arguments.bare_soil,
+        overwrite=arguments.overwrite,
+        quiet=arguments.quiet,
+    )
+    sys.stdout.write(found.text())
+
+
+def _report(arguments: argparse.Namespace) -> None:
+    from physfuse.branches import check_model
+    from physfuse.calibrating import SAMPLE
+    from physfuse.errors import CubeError
+    from physfuse.reporting import report
+
+    check_model(arguments.model)
+    if not (arguments.optical or arguments.radar):
+        raise CubeError("no cube given; name one with --optical, --radar or both")
+    found = report(
+        arguments.optical,
+        arguments.radar,
+        model=arguments.model,
+        calibration=arguments.calibration,
+        context=arguments.context,
+        classes=arguments.classes,
+        out=arguments.out,
+        sample=SAMPLE if arguments.sample is None else arguments.sample,
         seed=arguments.seed,
         season=arguments.season,
         place=arguments.place,

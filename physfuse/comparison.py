@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import xarray as xr
 
+from physfuse.output import check_output_folder
 from physfuse.radiative.errors import (
     CubeError,
     DomainError,
     GridError,
-    OutputExistsError,
     unknown_name,
 )
 from physfuse.readers import read_any
@@ -127,7 +127,7 @@ def compare(
         The folder cannot be written to, or holds an earlier comparison.
     """
     called = _names(outputs, names)
-    folder = None if out is None else _checked_folder(Path(out).expanduser(), overwrite)
+    folder = None if out is None else check_output_folder(out, overwrite, FILES)
     with ExitStack() as files:
         opened = [
             o if isinstance(o, xr.Dataset) else files.enter_context(read_any(o)) for o in outputs
@@ -181,23 +181,6 @@ def _names(outputs: Sequence[object], names: Sequence[str] | None) -> list[str]:
             f"{len(outputs)} outputs are called {', '.join(names)}; each needs a name of its own"
         )
     return list(names)
-
-
-def _checked_folder(folder: Path, overwrite: bool) -> Path:
-    if folder.exists() and not folder.is_dir():
-        raise OutputExistsError(f"the output {folder} is a file; give the name of a folder")
-    if not folder.parent.is_dir():
-        raise FileNotFoundError(
-            f"the folder {folder.parent} of the output {folder.name} does not exist; make it "
-            f"first: mkdir -p {folder.parent}"
-        )
-    there = [name for name in FILES if (folder / name).exists()]
-    if there and not overwrite:
-        raise OutputExistsError(
-            f"{folder / there[0]} exists; choose another folder, or allow it to be replaced: "
-            "--overwrite (overwrite=True in Python)"
-        )
-    return folder
 
 
 def _on_common_days(opened: Sequence[xr.Dataset], names: Sequence[str]) -> list[xr.Dataset]:

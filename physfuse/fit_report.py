@@ -17,6 +17,7 @@ from physfuse.identifiability import (
     Contribution,
     Identifiability,
     NullTest,
+    Population,
     contributions,
     identifiability,
     null_test,
@@ -36,6 +37,7 @@ def report_on(
     problem: Problem,
     hybrid: Hybrid,
     calibration: Calibration | None = None,
+    beside: Population | None = None,
     null: NullTest | None = None,
 ) -> Identifiability:
     """Identifiability report of a hybrid over some pixels.
@@ -49,6 +51,8 @@ def report_on(
     hybrid : Hybrid
     calibration : Calibration, optional
         That it was fitted with.
+    beside : Population, optional
+        Pixels beside pixels of the physics that it starts from.
     null : NullTest, optional
 
     Returns
@@ -58,7 +62,12 @@ def report_on(
     full, parts = solved_with(run, problem, hybrid)
     other, _ = solved_with(run, problem, hybrid.without_residual())
     return identifiability(
-        full, parts=parts, without_residual=other, calibration=calibration, null_test=null
+        full,
+        parts=parts,
+        without_residual=other,
+        calibration=calibration,
+        population=beside,
+        null_test=null,
     )
 
 

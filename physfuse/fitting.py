@@ -9,6 +9,7 @@ held-out pixels do not confirm what was learned.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import shutil
@@ -35,7 +36,7 @@ from physfuse.classes import ClassSource, read_classes
 from physfuse.context import ContextSource, read_context
 from physfuse.cube import Source, check_common_grid, open_optical, open_radar
 from physfuse.fit_report import null_test_on, report_on
-from physfuse.identifiability import Identifiability
+from physfuse.identifiability import Identifiability, population
 from physfuse.inference.gauss_newton import Problem
 from physfuse.inference.scalars import NO_CHANGES
 from physfuse.inference.state import STATE_TABLE
@@ -52,7 +53,7 @@ from physfuse.radiative.errors import (
     DomainError,
     OutputExistsError,
 )
-from physfuse.run import plan_run
+from physfuse.run import optima, plan_run
 from physfuse.training import Progress
 from physfuse.training_curve import training_curve
 
@@ -318,7 +319,8 @@ def fit(
             quiet=quiet,
         )
     with progress_bar(None, "reporting what is identifiable", quiet=quiet):
-        report = report_on(run, judged, hybrid, calibration, null)
+        beside = population(problem, lesson.start, functools.partial(optima, run), seed=seed)
+        report = report_on(run, judged, hybrid, calibration, beside, null)
     report.save(folder / "report.json", overwrite=True)
     if find_spec("matplotlib") is not None:
         report.figure(folder / "report.png", overwrite=True)

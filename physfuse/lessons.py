@@ -17,7 +17,7 @@ from physfuse.labels import label_loss, labels_of
 from physfuse.measurements import Measurements
 from physfuse.models.hybrid import Hybrid
 from physfuse.radiative.errors import CubeError
-from physfuse.run import Run, solve_state
+from physfuse.run import Run, optima
 from physfuse.withheld_loss import GAPS, Judged, Windows, draw_windows, withheld_loss
 from physfuse.workers import in_order
 
@@ -137,17 +137,6 @@ def drawn_roles(
     return Roles(torch.tensor(sorted(judges)), torch.tensor(pupils), shown)
 
 
-def _started(run: Run, problem: Problem) -> tuple[Tensor, Tensor]:
-    """Where the solution of each pixel is near, by physics: (x, c)."""
-    parts = list(
-        in_order(
-            lambda at: solve_state(run, problem.take(at)).state,
-            torch.arange(problem.n_pixels).split(4 * PART),
-        )
-    )
-    return torch.cat([s.x for s in parts], 1).detach(), torch.cat([s.c for s in parts]).detach()
-
-
 def judgement(lesson: Lesson, field: FieldLesson | None, hybrid: Hybrid) -> list[Tensor]:
     """Losses of held-out pixels: of their withheld dates, and of labels where there are any."""
     return [lesson.judge(hybrid), *([] if field is None else [field.judge(hybrid)])]
@@ -176,7 +165,7 @@ class FieldLesson:
         self.judges, self.pupils, _ = drawn_roles(pixels, generator)
         held_out = set(self.judges.tolist())
         self.given = {int(pixel): k in held_out for k, pixel in enumerate(pixels)}
-        self.start = _started(run, self.problem)
+        self.start = optima(run, self.problem)
 
     def _judged(self, hybrid: Hybrid, pixels: Tensor) -> Tensor:
         x, c = self.start
@@ -219,7 +208,7 @@ class Lesson:
         self.knot_day = torch.from_numpy(run.knot_days).to(torch.float64)
         generator = torch.Generator().manual_seed(seed)
         self.judges, self.pupils, self.shown = drawn_roles(pixels, generator, given)
-        self.start = _started(run, problem)
+        self.start = optima(run, problem)
         judged = problem.take(self.judges)
         self.windows = [draw_windows(judged, self.knot_day, generator, (gap,)) for gap in GAPS]
 

@@ -42,10 +42,12 @@ from physfuse.models.hybrid import Hybrid
 from physfuse.radiative.bare_soil import bare_soil_model
 from physfuse.radiative.errors import CubeError, DomainError
 from physfuse.streams import Plan, optical_streams, radar_streams, run_layout
+from physfuse.workers import in_order
 
 TRUSTING_ITERATIONS = 5
 FIRST_ITERATIONS = 8  # after which the few pixels still on their way are pooled
 FIRST_PIXELS = 400  # of one first pass
+OPTIMA_PIXELS = 32  # solved at once where optima alone are wanted
 TRUSTED_CLEAR = 0.8  # clear probability from which the first steps take a date as clear
 STEP_LIMIT = 0.25  # posterior variances by which the last, unjudged step may move the mean
 
@@ -395,6 +397,29 @@ def solve_state(run: Run, problem: Problem) -> Solution:
             first.append((pixels, _first_pass(run, problem.take(pixels), knot_day)))
         solution = _go_on(problem, collect(first), run.options)
         return _restart(problem, solution, run.options)
+
+
+def optima(run: Run, problem: Problem) -> tuple[Tensor, Tensor]:
+    """The optimum of every pixel, some pixels after the other and side by side.
+
+    Parameters
+    ----------
+    run : Run
+    problem : Problem
+
+    Returns
+    -------
+    x : Tensor, shape (K, P, m)
+    c : Tensor, shape (P, n)
+        Deviations from the prior mean.
+    """
+    parts = list(
+        in_order(
+            lambda at: solve_state(run, problem.take(at)).state,
+            torch.arange(problem.n_pixels).split(OPTIMA_PIXELS),
+        )
+    )
+    return torch.cat([s.x for s in parts], 1).detach(), torch.cat([s.c for s in parts]).detach()
 
 
 def _first_pass(run: Run, problem: Problem, knot_day: Tensor) -> Solution:

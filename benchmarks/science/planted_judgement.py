@@ -9,6 +9,7 @@ import numpy as np
 
 from physfuse.calibration import NORMAL_95, Calibration
 from physfuse.evaluation.bootstrap import BlockBootstrap
+from physfuse.identifiability import Population
 from physfuse.scores import SplitNormal, coverage, crps, log_score, summary
 
 LEAST_GAIN = 0.05  # nat per observation
@@ -43,6 +44,8 @@ class Outcome(NamedTuple):
         Warnings of each arm's own report.
     learned : dict of str to dict
         Of arms that learn: what was kept, and its size.
+    populations : dict of str to Population
+        By arm: the judged fields beside fields drawn from the model.
     """
 
     fault: str
@@ -56,6 +59,7 @@ class Outcome(NamedTuple):
     scalars: list[dict[str, Any]]
     warned: dict[str, tuple[str, ...]]
     learned: dict[str, dict[str, Any]]
+    populations: dict[str, Population | None]
 
     @property
     def label(self) -> dict[str, Any]:
@@ -194,11 +198,12 @@ def verdict_row(one: Outcome) -> dict[str, Any]:
             row["not_worse"] = _word(found["nat_high"] >= 0 and found["crps_low"] <= 0)
     for arm, prediction in one.predictions.items():
         held = coverage(prediction, one.seen)
-        warned = held <= LEAST_COVERAGE and one.warned.get(arm, ())
-        row[f"cover {arm}"] = held
-        row[f"covers {arm}"] = "warned" if warned else _word(held > LEAST_COVERAGE)
-        lai = one.states[arm]["lai"]
-        row[f"cover_lai {arm}"] = coverage(lai, one.truth["lai"])
+        lai = coverage(one.states[arm]["lai"], one.truth["lai"])
+        row[f"warned {arm}"] = bool(one.warned.get(arm))
+        for of, share in (("", held), ("_lai", lai)):
+            warned = share <= LEAST_COVERAGE and row[f"warned {arm}"]
+            row[f"cover{of} {arm}"] = share
+            row[f"covers{of} {arm}"] = "warned" if warned else _word(share > LEAST_COVERAGE)
     return row
 
 
@@ -250,6 +255,25 @@ def tables(
     ]
     if warned:
         out.append(("warnings", "what the arms' reports warn of", warned))
+    chances = [
+        {
+            **one.label,
+            "arm": arm,
+            "chance_constants": found.chance_constants,
+            "chance_states": found.chance_states,
+            **{
+                f"{kind}_{key}": getattr(rows[0], key)
+                for kind, rows in (("constant", found.constants), ("state", found.states))
+                for key in ("variable", "shift", "z")
+            },
+        }
+        for one in outcomes
+        for arm, found in one.populations.items()
+        if found is not None
+    ]
+    if chances:
+        title = "the judged fields beside fields of the model, and the variables farthest away"
+        out.append(("populations", title, chances))
     verdicts = [verdict_row(one) for one in outcomes]
     out.append(("verdicts", "the bars, all gaps together", verdicts))
     return out

@@ -6,7 +6,8 @@ null test. The same states and the same noise serve every fault and strength. Wh
 (calibration, networks) it fits on fields of their own, which are never judged; dates of the judged
 fields are withheld with all others within half a gap, predicted from the rest and scored, and the
 states retrieved from the complete series are compared with the truth. Differences are paired and
-resampled by field.
+resampled by field. Each arm reports on the fields that it retrieves (``physfuse report``), without
+a look at what is withheld or true.
 
 ``--models`` takes names of :data:`ARMS`; an arm is a function from the fitting fields to the
 options of :func:`physfuse.retrieve`. ``true-physics`` retrieves with the very operators that made
@@ -34,6 +35,7 @@ from physfuse import (
     calibrate,
     fit,
     load_calibration,
+    report,
     retrieve,
 )
 from physfuse.evaluation.arms import NDVI_OF_BANDS, Arm, channels_of, model_prediction
@@ -217,14 +219,13 @@ def judged(job: Job) -> Outcome:
     own = season.taken(slice(0, setting.n_fields))
     points = open_points(own.optical, own.radar)
     first = channels_of(points.bands).index(NDVI_OF_BANDS) + 1
-    predictions, states, warned, learned = {}, {}, {}, {}
+    predictions, states, warned, learned, chances = {}, {}, {}, {}, {}
     scalars: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         fitting = Fitting(rest, setting.seed, Path(folder), setting.kept)
         for name in setting.models:
             fitted = ARMS[name](fitting)
-            warned[name] = fitted.warned
             if fitted.learned is not None:
                 learned[name] = fitted.learned
             ready = FittedForSites(tuple(points.sites), fitted.options, {})
@@ -234,6 +235,14 @@ def judged(job: Job) -> Outcome:
                     points, targets, Arm(name), seed=setting.seed, fits=[ready]
                 )
                 states[name] = _states(own, fitted.options)
+            if not fitted.knows_fault:
+                own_report = report(
+                    own.optical, own.radar, **fitted.options, seed=setting.seed, quiet=True
+                ).report
+                # What a user of this arm is told of his fit and of the fields he retrieves.
+                told = (*fitted.warned, *own_report.warnings)
+                warned[name] = tuple(dict.fromkeys(told))
+                chances[name] = own_report.population
             predictions[name] = SplitNormal(*(part[:, first:] for part in found))
         if "calibration" in vars(fitting):
             scalars = calibration_rows(setting.name, fitting.calibration)
@@ -249,6 +258,7 @@ def judged(job: Job) -> Outcome:
         scalars,
         warned,
         learned,
+        chances,
     )
 
 

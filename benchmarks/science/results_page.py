@@ -142,7 +142,8 @@ def planted_misfit(result: dict[str, Any]) -> str:
     options = result["options"]
     lines = [
         f"{options['fields']} fields from the model's own prior, seen through operators with one "
-        "fault; 90 % intervals of withheld reflectance hold (in brackets: of the LAI), then the "
+        "fault; 90 % intervals of withheld reflectance hold (in brackets: of the LAI; warned: the "
+        "arm's report on these fields, `physfuse report`, has a warning), then the "
         "gain in log score per band value (above zero: better) and the change of the CRPS, 95 % "
         "by field:",
         "",
@@ -150,7 +151,11 @@ def planted_misfit(result: dict[str, Any]) -> str:
     for row in result["verdicts"]:
         fault, strength = row["fault"], row["strength"]
         arms = [key.removeprefix("cover ") for key in row if key.startswith("cover ")]
-        held = [f"{a} {row[f'cover {a}']:.2f} ({row[f'cover_lai {a}']:.2f})" for a in arms]
+        held = [
+            f"{a} {row[f'cover {a}']:.2f} ({row[f'cover_lai {a}']:.2f})"
+            + (", warned" if row.get(f"warned {a}") else "")
+            for a in arms
+        ]
         said = "own physics" if strength == 0 else f"{fault} {strength:g}x"
         parts = [f"- **{said}**: {', '.join(held)}"]
         for other in result.get(f"differences_{fault}", []):

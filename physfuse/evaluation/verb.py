@@ -17,8 +17,9 @@ from physfuse.context import ContextSource
 from physfuse.csv_lists import sites_named
 from physfuse.cube import Source
 from physfuse.measurements import Measurements, check_days, read_measurements
+from physfuse.output import check_output_folder
 from physfuse.progress import progress_bar
-from physfuse.radiative.errors import DomainError, OutputExistsError
+from physfuse.radiative.errors import DomainError
 from physfuse.scores import SplitNormal, Values, widened
 
 from . import in_situ as field
@@ -207,7 +208,7 @@ def evaluate(
             f"baseline {spectral[0]!r} predicts withheld dates only: give --withheld or --gap, or "
             f"leave it out; for measurements there are {PER_DATE} and constant"
         )
-    folder = None if out is None else check_folder(out, overwrite)
+    folder = None if out is None else check_output_folder(out, overwrite, (*FILES, *PICTURES))
     started = time.perf_counter()
     named = [name for path in (withheld, in_situ) if path is not None for name in sites_named(path)]
     points = open_points(
@@ -530,46 +531,6 @@ def _field_rows(measured: Measurements, cases: Cases, seed: int) -> list[Row]:
         for row in score_rows(wide, [], seed=seed, draws=DRAWS)
         if row.metric in honest
     ]
-
-
-def check_folder(out: str | Path, overwrite: bool) -> Path:
-    """Refuse a folder that cannot or must not be written to; to be called before any work.
-
-    Parameters
-    ----------
-    out : str or Path
-    overwrite : bool
-
-    Returns
-    -------
-    Path
-
-    Raises
-    ------
-    OutputExistsError
-        It is a file, or a file of an earlier evaluation is in it.
-    FileNotFoundError
-        The folder that it is to be made in does not exist.
-    PermissionError
-        It cannot be written to.
-    """
-    folder = Path(out).expanduser()
-    if folder.exists() and not folder.is_dir():
-        raise OutputExistsError(f"the output {folder} is a file; give the name of a folder")
-    if not folder.exists() and not folder.parent.is_dir():
-        raise FileNotFoundError(
-            f"the folder {folder.parent} of the output {folder.name} does not exist; make it "
-            f"first: mkdir -p {folder.parent}"
-        )
-    there = [name for name in (*FILES, *PICTURES) if (folder / name).exists()]
-    if there and not overwrite:
-        raise OutputExistsError(
-            f"{folder / there[0]} exists; choose another folder, or allow it to be replaced: "
-            "--overwrite (overwrite=True in Python)"
-        )
-    if not os.access(folder if folder.exists() else folder.parent, os.W_OK):
-        raise PermissionError(f"the folder {folder} cannot be written to; choose another one")
-    return folder
 
 
 def write(found: Evaluation, folder: Path, models: Sequence[str]) -> list[Path]:

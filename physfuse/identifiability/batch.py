@@ -20,6 +20,7 @@ from physfuse.inference.state import StateLayout
 from physfuse.radiative.errors import DomainError
 from physfuse.run import Solved
 
+from .exchange import Population
 from .measures import (
     degrees_of_freedom,
     fisher_retention,
@@ -137,6 +138,7 @@ def identifiability(
     parts: Sequence[Contribution] = (),
     without_residual: Solved | None = None,
     calibration: Calibration | None = None,
+    population: Population | None = None,
     null_test: NullTest | None = None,
     limits: Limits | None = None,
 ) -> Identifiability:
@@ -152,6 +154,8 @@ def identifiability(
         The same pixels solved anew with no residual.
     calibration : Calibration, optional
         Of the fit.
+    population : Population, optional
+        From :func:`physfuse.identifiability.population`.
     null_test : NullTest, optional
     limits : Limits, optional
         From where on to warn.
@@ -178,6 +182,7 @@ def identifiability(
         _retention(parts),
         drifts,
         pairs,
+        population,
         null_test,
         limits or Limits(),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 # Okabe and Ito's colours, which stay apart for every kind of colour vision.
 _BLUE, _ORANGE, _GREEN, _GREY = "#0072B2", "#D55E00", "#009E73", "#6f6f6f"
 _SENSOR = {"optical": _GREEN, "radar": _ORANGE}
+_DEPARTURES = 8  # shown, the clearest
 _SUFFIXES = (".png", ".pdf", ".svg", ".jpg")
 
 
@@ -27,19 +29,46 @@ def draw(
     report: Identifiability, path: str | Path | None = None, *, overwrite: bool = False
 ) -> Figure:
     """Draw a report; arguments as for :meth:`Identifiability.figure`."""
-    try:
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError:
+    if find_spec("matplotlib") is None:
         raise PhysfuseError(
             "matplotlib is not installed; figures need it: pip install 'physfuse[plot]'"
-        ) from None
+        )
     if path is not None:
         path = check_output_path(path, overwrite, suffixes=_SUFFIXES)
     names = [d.variable for d in report.degrees] or [s.variable for s in report.shifts]
-    rows = max(len(names), len(report.drifts), 12)
     lines = _lines(report)
-    figure = Figure(figsize=(13, 2.6 + 0.19 * rows + 0.15 * len(lines)), layout="constrained")
-    heights = [0.6 + 0.19 * rows, 1.4, 0.3 + 0.15 * len(lines)]
+    figure = (
+        _of_hybrid(report, names, lines) if report.shifts else _of_physics(report, names, lines)
+    )
+    if path is not None:
+        figure.savefig(path, dpi=130)
+    return figure
+
+
+def _of_physics(report: Identifiability, names: list[str], lines: list[str]) -> Figure:
+    """What there is to be seen where nothing is learned."""
+    from matplotlib.figure import Figure
+
+    rows = max(len(names), len(report.drifts) + _DEPARTURES + 6, 12)
+    figure = Figure(figsize=(11, 1.6 + 0.19 * rows + 0.15 * len(lines)), layout="constrained")
+    heights = [0.6 + 0.19 * rows, 0.3 + 0.15 * len(lines)]
+    grid = figure.add_gridspec(2, 2, height_ratios=heights)
+    _draw_degrees(figure.add_subplot(grid[0, 0]), report, names)
+    ratios = [_DEPARTURES + 3, max(len(report.drifts), 4)]
+    right = grid[0, 1].subgridspec(2, 1, height_ratios=ratios)
+    _draw_population(figure.add_subplot(right[0]), report)
+    _draw_drifts(figure.add_subplot(right[1]), report)
+    _write(figure.add_subplot(grid[1, :]), lines)
+    return figure
+
+
+def _of_hybrid(report: Identifiability, names: list[str], lines: list[str]) -> Figure:
+    """Everything."""
+    from matplotlib.figure import Figure
+
+    rows = max(len(names), len(report.drifts), 12)
+    figure = Figure(figsize=(13, 3.4 + 0.19 * rows + 0.15 * len(lines)), layout="constrained")
+    heights = [0.6 + 0.19 * rows, 2.2, 0.3 + 0.15 * len(lines)]
     grid = figure.add_gridspec(3, 3, height_ratios=heights, width_ratios=[1, 1, 1.15])
     degrees, shifts = figure.add_subplot(grid[0, 0]), figure.add_subplot(grid[0, 1])
     _draw_degrees(degrees, report, names)
@@ -47,14 +76,16 @@ def draw(
     right = grid[0, 2].subgridspec(2, 1, height_ratios=[1, 1.6])
     _draw_shares(figure, figure.add_subplot(right[0]), report)
     _draw_drifts(figure.add_subplot(right[1]), report)
-    _draw_retention(figure.add_subplot(grid[1, :2]), report)
+    _draw_population(figure.add_subplot(grid[1, 0]), report)
+    _draw_retention(figure.add_subplot(grid[1, 1]), report)
     _draw_null(figure.add_subplot(grid[1, 2]), report)
-    text = figure.add_subplot(grid[2, :])
-    text.set_axis_off()
-    text.text(0, 1, "\n".join(lines), va="top", fontsize=8, transform=text.transAxes)
-    if path is not None:
-        figure.savefig(path, dpi=130)
+    _write(figure.add_subplot(grid[2, :]), lines)
     return figure
+
+
+def _write(ax: Axes, lines: list[str]) -> None:
+    ax.set_axis_off()
+    ax.text(0, 1, "\n".join(lines), va="top", fontsize=8, transform=ax.transAxes)
 
 
 def _lines(report: Identifiability) -> list[str]:
@@ -170,6 +201,21 @@ def _draw_drifts(ax: Axes, report: Identifiability) -> None:
     reach = max(limit, float((np.abs(where) + half).max()))
     ax.set_xlim(-1.08 * reach, 1.08 * reach)
     _dress(ax, title, "shift from the table, hyperprior sd (bars: 90 %)")
+
+
+def _draw_population(ax: Axes, report: Identifiability) -> None:
+    title = "Pixels beside pixels drawn from the model"
+    found = report.population
+    if found is None:
+        return _empty(ax, title)
+    both = sorted((*found.constants, *found.states), key=lambda row: -abs(row.z))[:_DEPARTURES]
+    _list_axis(ax, [row.variable for row in both])
+    for i, row in enumerate(both):
+        half = 1.96 * abs(row.shift / row.z) if row.z else 0.0
+        ax.errorbar(row.shift, i, xerr=half, fmt="o", ms=3.5, lw=1, color=_BLUE)
+    ax.axvline(0, color=_GREY, lw=0.8)
+    title += f"\nchance: constants {found.chance_constants:.2%}, states {found.chance_states:.2%}"
+    _dress(ax, title, "shift of the mean estimate, spreads over pixels (bars: 95 %)")
 
 
 def _draw_retention(ax: Axes, report: Identifiability) -> None:

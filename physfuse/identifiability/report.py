@@ -14,10 +14,13 @@ from scipy.special import chdtr
 
 from physfuse.output import check_output_path
 
+from .exchange import Population
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+CLEAR_Z, NAMED = 3.0, 4  # departures that a warning names, the clearest first
 _AT_THE_END = 1e-3  # within which a scalar stands at the end of its hyperprior
 
 
@@ -38,6 +41,8 @@ class Limits:
         Probability by the hyperprior of less drift in all calibrated scalars together. [1]
     physics_share : float
         Least share of physics in what moves a channel's prediction. [1]
+    chance : float
+        Least chance that pixels of the model lie as far apart as these do from them. [1]
     null_residual : float
         Root mean square residual on data of the model's own physics, in noise. [1]
     null_shift : float
@@ -52,6 +57,7 @@ class Limits:
     drift: float = 2.0
     joint_drift: float = 0.975
     physics_share: float = 0.8
+    chance: float = 0.005
     null_residual: float = 0.1
     null_shift: float = 0.1
     null_covered: float = 0.75
@@ -188,6 +194,8 @@ class Identifiability:
     drifts : tuple of Drift
     not_separable : tuple of (str, str)
         Calibrated scalars that the data cannot tell apart.
+    population : Population or None
+        The pixels beside pixels drawn from the model.
     null_test : NullTest or None
     limits : Limits
     """
@@ -198,13 +206,20 @@ class Identifiability:
     retention: tuple[Retention, ...] = ()
     drifts: tuple[Drift, ...] = ()
     not_separable: tuple[tuple[str, str], ...] = ()
+    population: Population | None = None
     null_test: NullTest | None = None
     limits: Limits = field(default_factory=Limits)
 
     @property
     def warnings(self) -> list[str]:
         """What lies beyond the limits, in plain words."""
-        return [*self._of_residual(), *self._of_noise(), *self._of_scalars(), *self._of_null()]
+        return [
+            *self._of_residual(),
+            *self._of_noise(),
+            *self._of_scalars(),
+            *self._of_population(),
+            *self._of_null(),
+        ]
 
     @property
     def moved(self) -> tuple[Shift, ...]:
@@ -264,6 +279,24 @@ class Identifiability:
                 )
         pairs = "; ".join(f"{a} and {b}" for a, b in self.not_separable)
         return [*out, f"the data cannot tell apart: {pairs}"] if pairs else out
+
+    def _of_population(self) -> list[str]:
+        found, limit, out = self.population, self.limits.chance, []
+        if found is None:
+            return []
+        for what, chance, rows in (
+            ("what stays with a pixel", found.chance_constants, found.constants),
+            ("what varies, on average over time,", found.chance_states, found.states),
+        ):
+            if not chance >= limit:
+                clear = [r for r in rows if abs(r.z) >= CLEAR_Z][:NAMED] or rows[:1]
+                names = ", ".join(f"{r.variable} by {r.shift:+.2f}" for r in clear)
+                out.append(
+                    f"{what} differs from that of pixels drawn from the model: {names} of their "
+                    f"spreads (chance {chance:.2%}, limit {limit:.2%}, {found.pixels} pixels): the "
+                    "physics or its priors do not fit these pixels, and intervals may be too narrow"
+                )
+        return out
 
     def _of_null(self) -> list[str]:
         null, limits = self.null_test, self.limits

@@ -6,8 +6,14 @@ A file is written under a temporary name beside its final one and moved there wh
 from __future__ import annotations
 
 from .daily import DailyWriter
-from .paths import check_output_path
+from .paths import check_output_folder, check_output_path
 from .prediction import PredictionWriter
 from .provenance import input_attributes
 
-__all__ = ["DailyWriter", "PredictionWriter", "check_output_path", "input_attributes"]
+__all__ = [
+    "DailyWriter",
+    "PredictionWriter",
+    "check_output_folder",
+    "check_output_path",
+    "input_attributes",
+]

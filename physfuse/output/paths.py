@@ -83,5 +83,51 @@ def check_output_path(
     return path
 
 
+def check_output_folder(
+    folder: str | Path, overwrite: bool = False, names: Iterable[str] = ()
+) -> Path:
+    """Refuse a folder that files cannot or must not be written to; to be called before any work.
+
+    Parameters
+    ----------
+    folder : str or Path
+    overwrite : bool
+        Whether files of an earlier run may be replaced.
+    names : iterable of str
+        Of these files.
+
+    Returns
+    -------
+    Path
+        The folder, with ``~`` expanded; it need not exist.
+
+    Raises
+    ------
+    OutputExistsError
+        It is a file, or a file of an earlier run is in it.
+    FileNotFoundError
+        The folder that it is to be made in does not exist.
+    PermissionError
+        It cannot be written to.
+    """
+    folder = Path(folder).expanduser()
+    if folder.exists() and not folder.is_dir():
+        raise OutputExistsError(f"the output {folder} is a file; give the name of a folder")
+    if not folder.exists() and not folder.parent.is_dir():
+        raise FileNotFoundError(
+            f"the folder {folder.parent} of the output {folder.name} does not exist; make it "
+            f"first: mkdir -p {folder.parent}"
+        )
+    there = [name for name in names if (folder / name).exists()]
+    if there and not overwrite:
+        raise OutputExistsError(
+            f"{folder / there[0]} exists; choose another folder, or allow it to be replaced: "
+            "--overwrite (overwrite=True in Python)"
+        )
+    if not os.access(folder if folder.exists() else folder.parent, os.W_OK):
+        raise PermissionError(f"the folder {folder} cannot be written to; choose another one")
+    return folder
+
+
 def _same(first: Path, second: Path) -> bool:
     return first.exists() and second.exists() and first.samefile(second)

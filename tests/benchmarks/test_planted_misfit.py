@@ -170,6 +170,7 @@ def outcome(bench: ModuleType) -> tuple[Any, list[Any], list[Any]]:
     setting = bench.Setting("gain", 2.0, ("physics", "watching"), N_FIELDS, 2, (15.0,), 1, 1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(bench.ARMS, "watching", watching)
+        patch.setattr("physfuse.identifiability.exchange.LEAST_SIMULATED", 8)
         targets = bench.targets_of(setting)
         return bench.judged(bench.Job(setting, tuple(targets))), targets, given
 
@@ -193,7 +194,8 @@ def test_a_data_set_is_judged(judgement: ModuleType, outcome: tuple[Any, list[An
     assert states[1]["shift_95"] == 0
     assert 0.5 < states[0]["coverage_90"] <= 1
     names = [name for name, _, _ in judgement.tables([one], [("physics", "watching")])]
-    assert names == ["scores_gain", "differences_gain", "states_gain", "warnings", "verdicts"]
+    told = ["warnings", "populations", "verdicts"]
+    assert names == ["scores_gain", "differences_gain", "states_gain", *told]
 
 
 def made_up(judgement: ModuleType, fault: str, strength: float, sd: dict[str, float]) -> Any:
@@ -206,7 +208,7 @@ def made_up(judgement: ModuleType, fault: str, strength: float, sd: dict[str, fl
     truth = {"lai": np.zeros((4, 3))}
     gap = np.full(40, 15.0)
     return judgement.Outcome(
-        fault, strength, gap, fields, seen, predictions, truth, lai, [], {}, {}
+        fault, strength, gap, fields, seen, predictions, truth, lai, [], {}, {}, {}
     )
 
 
@@ -240,6 +242,12 @@ def test_worse_and_too_narrow_are_told(judgement: ModuleType):
     assert row["covers hybrid"] == "NO"
     warned = made_up(judgement, "gain", 2.0, sds)._replace(warned={"hybrid": ("beware",)})
     assert judgement.verdict_row(warned)["covers hybrid"] == "warned"
+    assert judgement.verdict_row(warned)["warned hybrid"]
+    assert not row["warned hybrid"]
+    outside = {"lai": SplitNormal(np.full((4, 3), 5.0), np.ones((4, 3)), np.ones((4, 3)))}
+    missed = warned._replace(states={**warned.states, "hybrid": outside})
+    assert judgement.verdict_row(missed)["covers_lai hybrid"] == "warned"
+    assert judgement.verdict_row(missed._replace(warned={}))["covers_lai hybrid"] == "NO"
 
 
 def test_weaker_faults_have_no_bar_to_gain(judgement: ModuleType):
