@@ -17,7 +17,7 @@ from physfuse.training import Progress, Schedule, train
 
 STEPS = 60
 HALVINGS = 3  # of a residual that moves the states
-RESIDUAL = "residual"
+RESIDUAL, SPREAD = "residual", "spread"
 LEARNING_RATE = 0.012
 RELATIVE_RATES = {"hybrid.prior": 0.25, "hybrid.optical_noise": 0.25, "hybrid.radar_noise": 0.25}
 """Of the learning rate: few pixels say little of a season's mean and of the noise of each band."""
@@ -39,14 +39,26 @@ class Learned(NamedTuple):
         best choice that was tried. The training stops and chooses by the same pixels: they are
         somewhat too good.
     kept : tuple of str
-        Parts of :data:`PARTS`; none, and the hybrid is physics.
+        Parts of :data:`PARTS`, and "spread"; none, and the hybrid is physics.
     progress : Progress
+    spread : Gain
+        Relative fall of the interval score of held-out pixels by the factor on the spread of
+        predictions, kept or not. [1]
     """
 
     hybrid: Hybrid
     gains: tuple[Gain, ...]
     kept: tuple[str, ...]
     progress: Progress
+    spread: Gain
+
+
+class _Tried(NamedTuple):
+    """A hybrid with some of its parts, and what held-out pixels gain by them."""
+
+    hybrid: Hybrid
+    gains: tuple[Gain, ...]
+    kept: tuple[str, ...]
 
 
 def learn(
@@ -107,10 +119,10 @@ def learn(
     )
 
     # A part may have learned what another undoes: the held-out pixels choose among them.
-    def judged(candidate: Hybrid, parts: tuple[str, ...]) -> Learned:
+    def judged(candidate: Hybrid, parts: tuple[str, ...]) -> _Tried:
         now = judgement(lesson, field, candidate)
         gains = tuple(Gain.of(b - n) for b, n in zip(before, now, strict=True))
-        return Learned(candidate, gains, parts, progress)
+        return _Tried(candidate, gains, parts)
 
     tried = []
     with progress_bar(
@@ -119,6 +131,22 @@ def learn(
         for parts in _subsets():
             tried.append(judged(_only(hybrid, plain(), parts), parts))
             bar.update(1)
+    best = _best(tried, judged, allowed)
+    if best is None:
+        best = _Tried(plain(), max(tried, key=_total).gains, ())
+    with progress_bar(None, "learning how wide predictions are", quiet=quiet):
+        coefficients, gain = lesson.learn_spread(best.hybrid, seed)
+    if gain.confirmed:
+        best = _Tried(best.hybrid.with_spread(coefficients), best.gains, (*best.kept, SPREAD))
+    return Learned(*best, progress, gain)
+
+
+def _best(
+    tried: Sequence[_Tried],
+    judged: Callable[[Hybrid, tuple[str, ...]], _Tried],
+    allowed: Callable[[Hybrid], bool],
+) -> _Tried | None:
+    """The choice of parts by which held-out pixels gain most, none where none is confirmed."""
     sure = [one for one in tried if _confirmed(one)]
     pool = [one for one in sure if RESIDUAL not in one.kept]
     pool += sorted((one for one in sure if RESIDUAL in one.kept), key=_total)[-1:]
@@ -132,14 +160,14 @@ def learn(
             halvings += 1
             smaller = judged(best.hybrid.with_residual_times(0.5), best.kept)
             pool += [smaller] if _confirmed(smaller) else []
-    return Learned(plain(), max(tried, key=_total).gains, (), progress)
+    return None
 
 
-def _total(one: Learned) -> float:
+def _total(one: _Tried) -> float:
     return sum(part.mean for part in one.gains)
 
 
-def _confirmed(one: Learned) -> bool:
+def _confirmed(one: _Tried) -> bool:
     """Whether held-out pixels gain, one of the gains is beyond its error, and none is a loss."""
     return (
         _total(one) > 0

@@ -18,7 +18,15 @@ from physfuse.measurements import Measurements
 from physfuse.models.hybrid import Hybrid
 from physfuse.radiative.errors import CubeError
 from physfuse.run import Run, optima
-from physfuse.withheld_loss import GAPS, Judged, Windows, draw_windows, withheld_loss
+from physfuse.widening import Errors, fitted, scores
+from physfuse.withheld_loss import (
+    GAPS,
+    Judged,
+    Windows,
+    draw_windows,
+    withheld_errors,
+    withheld_loss,
+)
 from physfuse.workers import in_order
 
 BATCH = 16  # pixel-years of one step
@@ -222,6 +230,55 @@ class Lesson:
             (x[:, pixels], c[pixels]),
             south=self.run.south,
         )
+
+    def learn_spread(self, hybrid: Hybrid, seed: int) -> tuple[Tensor, Gain]:
+        """How wide predictions ought to be: from pupils, and what held-out pixels gain by it.
+
+        Parameters
+        ----------
+        hybrid : Hybrid
+        seed : int
+            Of the windows.
+
+        Returns
+        -------
+        coefficients : Tensor, shape (C, 2)
+            For :meth:`physfuse.models.hybrid.Hybrid.with_spread`.
+        gain : Gain
+            Fall of the interval score of held-out pixels, relative to what it was. [1]
+        """
+        generator = torch.Generator().manual_seed(seed)
+        seen = self.problem.take(self.pupils)
+        windows = [draw_windows(seen, self.knot_day, generator, (gap,)) for gap in GAPS]
+        coefficients = fitted(self._errors(hybrid, self.pupils, windows))
+        judged = self._errors(hybrid, self.judges, self.windows)
+        fall = scores(judged) - scores(judged, coefficients)
+        return coefficients, Gain.of(fall[fall.isfinite()])
+
+    def _errors(self, hybrid: Hybrid, pixels: Tensor, windows: Sequence[Windows]) -> Errors:
+        """Of all windows of some pixels, (P, T, C)."""
+        x, c = self.start
+
+        def work(job: tuple[Tensor, Windows]) -> Errors:
+            at, shut = job
+            own = pixels[at]
+            return withheld_errors(
+                hybrid,
+                self.problem.take(own),
+                self.knot_day,
+                shut.take(at),
+                (x[:, own], c[own]),
+                south=self.run.south,
+            )
+
+        parts = torch.arange(len(pixels)).split(4 * PART)
+        found = list(in_order(work, [(at, shut) for shut in windows for at in parts]))
+        n = len(parts)
+        of_window = [
+            [torch.cat(f) for f in zip(*found[i : i + n], strict=True)]
+            for i in range(0, len(found), n)
+        ]
+        return Errors(*(torch.cat(field, 1) for field in zip(*of_window, strict=True)))
 
     def judge(self, hybrid: Hybrid) -> Tensor:
         """Loss of every held-out pixel, the mean over its windows."""

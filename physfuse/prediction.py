@@ -316,6 +316,11 @@ def _predict_optical(
         noise = carried(known, day, *lasting)
         centre = centre + sd * noise.mean
         sd = sd * torch.sqrt(1 - noise.explained)
+        if run.hybrid is not None:
+            variance = covariance.diagonal(dim1=-2, dim2=-1)
+            factor = run.hybrid.widened(cube.bands, variance / (variance + sd**2))
+            covariance = factor[..., None] * covariance * factor[:, None]
+            sd = factor * sd
         draws = _draws(centre, covariance, sd, generator)
         fields = _quantiles("reflectance", centre, draws)
         if index is not None:

@@ -30,6 +30,7 @@ from physfuse.inference.operators import OpticalOperator
 from physfuse.inference.smoother import Marginals
 from physfuse.models.hybrid import Hybrid
 from physfuse.through_solve import solved_with_graph
+from physfuse.widening import Errors
 
 GAPS = (1.0, 15.0, 30.0, 60.0)  # days
 TARGETS = 3  # images predicted in one window of one stream
@@ -134,6 +135,47 @@ def without(problem: Problem, knot_day: Float[Tensor, " knots"], windows: Window
     return dataclasses.replace(problem, streams=streams)
 
 
+def withheld_errors(
+    hybrid: Hybrid,
+    problem: Problem,
+    knot_day: Float[Tensor, " knots"],
+    windows: Windows,
+    start: tuple[Float[Tensor, "knots pixels m"], Float[Tensor, "pixels n"]],
+    *,
+    south: bool = False,
+) -> Errors:
+    """Errors of what a hybrid predicts of hidden images, and how wide it takes them to be.
+
+    Parameters
+    ----------
+    hybrid, problem, knot_day, windows, start, south
+        As for :func:`withheld_loss`.
+
+    Returns
+    -------
+    Errors, shape (P, T, C)
+        In the bands of the hybrid; without its own factor on the spread.
+    """
+    with torch.no_grad():
+        parts = [
+            _errors(hybrid, found, target)
+            for target, found in _all_predicted(hybrid, problem, knot_day, windows, start, south)
+        ]
+    return Errors(*(torch.cat(field, 1) for field in zip(*parts, strict=True)))
+
+
+def _errors(hybrid: Hybrid, found: _Predicted, target: Stream) -> Errors:
+    own = list(target.operator.channels)
+    at = torch.tensor([own.index(b) if b in own else 0 for b in hybrid.bands])
+    known = torch.tensor([b in own for b in hybrid.bands])
+    error = torch.where(target.valid, target.observed - found.centre, torch.nan)
+    square = found.noise**2 + found.variance
+    share = found.variance / square
+    return Errors(
+        torch.where(known, error[..., at], torch.nan), square.sqrt()[..., at], share[..., at]
+    )
+
+
 def withheld_loss(
     hybrid: Hybrid,
     problem: Problem,
@@ -162,15 +204,11 @@ def withheld_loss(
     -------
     Judged
     """
-    blind = without(problem, knot_day, windows)
-    dressed, state, covariance = solved_with_graph(hybrid, blind, knot_day, start, south=south)
-    parts = []
-    for full in problem.streams:
-        if full.sensor != "optical":
-            continue
-        target = _targets(full, hidden_by(full, knot_day, windows), knot_day, windows)
-        parts.append(_judged(hybrid, dressed, target, knot_day, state, covariance))
-    nothing = state.c.new_zeros(problem.n_pixels)
+    parts = [
+        _judged(found, target)
+        for target, found in _all_predicted(hybrid, problem, knot_day, windows, start, south)
+    ]
+    nothing = start[1].new_zeros(problem.n_pixels)
     loss, count, norm, deviance = (
         sum((part[i] for part in parts), 0.0 * nothing) for i in range(len(Judged._fields))
     )
@@ -178,6 +216,39 @@ def withheld_loss(
     return Judged(
         loss / at_least_one, count, norm.sum() / count.sum().clamp(min=1), deviance / at_least_one
     )
+
+
+class _Predicted(NamedTuple):
+    """Prediction of every target, each (P, T, C).
+
+    ``noise`` is the scale that is left of it, ``variance`` what the state leaves open, ``ratio``
+    the residual in spreads of the misfit.
+    """
+
+    centre: Tensor
+    noise: Tensor
+    variance: Tensor
+    ratio: Tensor
+
+
+def _all_predicted(
+    hybrid: Hybrid,
+    problem: Problem,
+    knot_day: Tensor,
+    windows: Windows,
+    start: tuple[Tensor, Tensor],
+    south: bool,
+) -> list[tuple[Stream, _Predicted]]:
+    """Targets of every optical stream, and what is predicted of them."""
+    blind = without(problem, knot_day, windows)
+    dressed, state, covariance = solved_with_graph(hybrid, blind, knot_day, start, south=south)
+    out = []
+    for full in problem.streams:
+        if full.sensor != "optical":
+            continue
+        target = _targets(full, hidden_by(full, knot_day, windows), knot_day, windows)
+        out.append((target, _predicted(hybrid, dressed, target, knot_day, state, covariance)))
+    return out
 
 
 def _targets(stream: Stream, hidden: Tensor, knot_day: Tensor, windows: Windows) -> Stream:
@@ -200,15 +271,14 @@ def _targets(stream: Stream, hidden: Tensor, knot_day: Tensor, windows: Windows)
     return picked
 
 
-def _judged(
+def _predicted(
     hybrid: Hybrid,
     dressed: Problem,
     target: Stream,
     knot_day: Tensor,
     state: State,
     covariance: Marginals,
-) -> Judged:
-    """Log density of the targets, and its parts, summed by pixel."""
+) -> _Predicted:
     graph = torch.is_grad_enabled()
     target = target._replace(
         stretch=hybrid.stretch(target.operator, target.clear, target.geometry),
@@ -226,22 +296,27 @@ def _judged(
     bands = target.operator.channels
     known = residuals(dressed, state, knot_day, "optical", bands)
     lasting = hybrid.lasting_noise(bands)
-    total = linear.channel.new_zeros(dressed.n_pixels)
-    deviance = total
-    for t in range(target.knot.shape[1]):
-        day = knot_day[target.knot[:, t]][:, None]
-        noise = carried(known, day, *lasting)
-        centre = linear.channel[:, t] + gain[:, t] * z[:, t] + sd[:, t] * noise.mean
-        scale = torch.sqrt(sd[:, t] ** 2 * (1 - noise.explained) + variance[:, t])
-        off = (target.observed[:, t] - centre) / scale
-        density = log_student(off)
-        wrong = log_student(torch.zeros_like(off)) - density
-        loss = scale.log() - density
-        total = total + torch.where(target.valid[:, t], loss, 0.0).sum(-1)
-        deviance = deviance + torch.where(target.valid[:, t], wrong, 0.0).sum(-1)
-    ratio = torch.where(target.valid, missed / gain.detach(), 0.0)
-    count = target.valid.sum((1, 2)).to(total)
-    return Judged(total, count, ratio.square().sum((1, 2)), deviance)
+    days = knot_day[target.knot]
+    noise = [carried(known, days[:, t, None], *lasting) for t in range(days.shape[1])]
+    mean = torch.stack([part.mean for part in noise], 1)
+    left = 1 - torch.stack([part.explained for part in noise], 1)
+    centre = linear.channel + gain * z + sd * mean
+    return _Predicted(centre, sd * left.sqrt(), variance, missed / gain.detach())
+
+
+def _judged(found: _Predicted, target: Stream) -> Judged:
+    """Log density of the targets, and its parts, summed by pixel."""
+    scale = torch.sqrt(found.noise**2 + found.variance)
+    off = (target.observed - found.centre) / scale
+    density = log_student(off)
+    wrong = log_student(torch.zeros_like(off)) - density
+    ratio = torch.where(target.valid, found.ratio, 0.0)
+    return Judged(
+        torch.where(target.valid, scale.log() - density, 0.0).sum((1, 2)),
+        target.valid.sum((1, 2)).to(scale),
+        ratio.square().sum((1, 2)),
+        torch.where(target.valid, wrong, 0.0).sum((1, 2)),
+    )
 
 
 def _residual_at(dressed: Problem, target: Stream, plain: Linear, state: State) -> Tensor:

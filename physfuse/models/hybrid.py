@@ -39,6 +39,7 @@ from .residual import ResidualNet
 
 POLARIZATIONS = ("VV", "VH")
 HARMONICS = 2
+LARGEST_LOG = math.log(4.0)  # of the factor on the spread of predictions
 NO_CONTEXT: Mapping[str, Sequence[float]] = MappingProxyType({})
 LASTING_SHARE, LASTING_DAYS = 0.8, 40.0
 """First share and time scale of the part of the noise that lasts; see :mod:`physfuse.carried`."""
@@ -73,6 +74,7 @@ class Hybrid(nn.Module):
     """
 
     lasting: Tensor
+    spread: Tensor
     context_mean: Tensor
     context_sd: Tensor
     state_mean: Tensor
@@ -116,6 +118,7 @@ class Hybrid(nn.Module):
         self.radar_noise = NoiseNet(len(POLARIZATIONS), RADAR_FEATURES, generator, hidden=(hidden,))
         start = [math.log(LASTING_SHARE / (1 - LASTING_SHARE)), math.log(LASTING_DAYS)]
         self.lasting = nn.Parameter(torch.tensor(start).expand(len(bands), 2).clone())
+        self.register_buffer("spread", torch.zeros(len(bands), 2))
 
     def shift(
         self,
@@ -249,6 +252,41 @@ class Hybrid(nn.Module):
         """Share of the noise's variance that lasts, and its time scale in days, of some bands."""
         at = self.lasting[torch.tensor([_known(b, self.bands) for b in bands])].to(torch.float64)
         return torch.sigmoid(at[:, 0]), at[:, 1].exp()
+
+    def widened(
+        self, bands: Sequence[str], share: Float[Tensor, "*batch bands"]
+    ) -> Float[Tensor, "*batch bands"]:
+        """Factor on the spread of what is predicted of an image; the states' own are left alone.
+
+        Parameters
+        ----------
+        bands : sequence of str
+        share : Tensor, shape (..., C)
+            Of the state in the variance of the prediction, 0 to 1. [1]
+
+        Returns
+        -------
+        Tensor, shape (..., C), float64
+            In [1/4, 4]. [1]
+        """
+        at = self.spread[torch.tensor([_known(b, self.bands) for b in bands])].to(torch.float64)
+        return (at[:, 0] + at[:, 1] * (share - 0.5)).clamp(-LARGEST_LOG, LARGEST_LOG).exp()
+
+    def with_spread(self, coefficients: Float[Tensor, "bands 2"]) -> Hybrid:
+        """The same with another factor on the spread of its predictions.
+
+        Parameters
+        ----------
+        coefficients : Tensor, shape (C, 2)
+            Of each band: logarithm of the factor at a share of one half, and its slope.
+
+        Returns
+        -------
+        Hybrid
+        """
+        other = copy.deepcopy(self)
+        other.spread.copy_(coefficients)
+        return other
 
     def dressed(
         self, problem: Problem, knot_day: Float[Tensor, " knots"], *, south: bool = False

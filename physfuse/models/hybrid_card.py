@@ -19,7 +19,7 @@ from .context import OPTICAL_PLATFORMS
 from .hybrid import POLARIZATIONS, Hybrid, untrained
 
 KIND = "hybrid"
-ARCHITECTURE_FORMAT = 1
+ARCHITECTURE_FORMAT = 2
 """Of the networks in a hybrid, on its card: to be raised when weights written before no longer fit.
 A card that does not name one has 1."""
 CARD, WEIGHTS = "card.json", "hybrid.safetensors"
