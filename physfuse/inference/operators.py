@@ -174,7 +174,9 @@ class OpticalOperator:
     ) -> Float[Tensor, "pairs channels"]:
         """Reflectance of each pair in each band. [1]."""
         values = values.to(self._bands.dtype)
-        chunks = zip(values.split(PREDICTION_CHUNK), geometry.split(PREDICTION_CHUNK), strict=True)
+        followed = torch.is_grad_enabled() and values.requires_grad
+        size = JACOBIAN_CHUNK if followed else PREDICTION_CHUNK
+        chunks = zip(values.split(size), geometry.split(size), strict=True)
         return torch.cat([self._predict(v, g) for v, g in chunks])
 
     def linearise(
