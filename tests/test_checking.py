@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
 from physfuse.errors import UnknownNameError
-from physfuse.testing import FORWARD_MODELS, Domain, ForwardModel, LawBrokenError
+from physfuse.testing import FORWARD_MODELS, GENERAL_LAWS, Domain, ForwardModel, LawBrokenError
 from physfuse.testing import check_forward_model as check
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.script.*:DeprecationWarning")
@@ -73,6 +74,54 @@ def test_a_layer_that_fails_is_named() -> None:
 
     with pytest.raises(LawBrokenError, match="own_layer fails with RuntimeError"):
         check(dataclasses.replace(OWN, function=wrong), max_examples=3)
+
+
+class BackwardOnly(torch.autograd.Function):
+    """Twice its argument, without a formula for forward mode."""
+
+    @staticmethod
+    def forward(x: Tensor) -> Tensor:
+        return 2 * x
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
+        """Nothing to keep."""
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        return 2 * grad
+
+
+def test_laws_that_fail_are_listed_beside_those_broken() -> None:
+    """A law under which the model raises hides neither the laws before nor those after it."""
+
+    def wrong(soil_moisture: Tensor, slope: Tensor) -> Tensor:
+        return -BackwardOnly.apply(own_layer(soil_moisture, slope))
+
+    laws = (
+        *("output_is_not_negative", "forward_mode_equals_reverse_mode"),
+        *("output_is_finite", "wetter_soil_echoes_louder"),
+    )
+    with pytest.raises(LawBrokenError) as found:
+        check(dataclasses.replace(OWN, function=wrong, laws=laws), max_examples=3)
+    lines = str(found.value).splitlines()
+    assert [line.split(":")[0] for line in lines] == [laws[0], laws[1], laws[3]]
+    assert "own_layer fails with NotImplementedError" in lines[1]
+    assert "must implement the jvp function" in str(found.value.__cause__)
+
+
+def test_a_forgotten_output_axis_is_named() -> None:
+    """What other laws make of the shape does not hide it."""
+
+    def flat(soil_moisture: Tensor, slope: Tensor) -> Tensor:
+        return own_layer(soil_moisture, slope)[..., 0]
+
+    model = dataclasses.replace(OWN, function=flat, laws=GENERAL_LAWS)
+    with pytest.raises(LawBrokenError, match=r"output_is_finite: own_layer: has 1 outputs .*got 8"):
+        check(model, max_examples=2)
+    model = dataclasses.replace(OWN, function=lambda **_: torch.tensor(0.1))
+    with pytest.raises(LawBrokenError, match=r"has 1 outputs .* got no axis"):
+        check(model, max_examples=2)
 
 
 def test_an_unknown_law_is_refused() -> None:

@@ -30,7 +30,8 @@ def check_forward_model(model: ForwardModel, *, max_examples: int = 50) -> None:
     UnknownNameError
         A law that there is not.
     LawBrokenError
-        Names every law broken, with the smallest point found that breaks it.
+        Names every law broken, with the smallest point found that breaks it, and every law under
+        which the model itself fails; the first such failure is its cause.
 
     Examples
     --------
@@ -40,13 +41,20 @@ def check_forward_model(model: ForwardModel, *, max_examples: int = 50) -> None:
     for law in model.laws:
         if law not in LAWS:
             raise unknown_name("law", law, LAWS)
-    broken = [found for law in model.laws if (found := _broken(model, law, max_examples))]
+    broken = {law: found for law in model.laws if (found := _broken(model, law, max_examples))}
     if broken:
-        raise LawBrokenError("\n".join(broken))
+        lines = (f"{law}: {_told(model, error)}" for law, error in broken.items())
+        failures = (e for e in broken.values() if not isinstance(e, LawBrokenError))
+        raise LawBrokenError("\n".join(lines)) from next(failures, None)
 
 
-def _broken(model: ForwardModel, law: str, max_examples: int) -> str | None:
-    """What breaks one law at the smallest point found, None where nothing does."""
+def _told(model: ForwardModel, error: Exception) -> str:
+    """One error in words: of a law as it is, of the model with its name."""
+    return str(error) if isinstance(error, LawBrokenError) else f"{model.name} fails with {error!r}"
+
+
+def _broken(model: ForwardModel, law: str, max_examples: int) -> Exception | None:
+    """The error of one law at the smallest point found, None where it holds."""
 
     @hypothesis.settings(
         max_examples=max_examples,
@@ -62,8 +70,6 @@ def _broken(model: ForwardModel, law: str, max_examples: int) -> str | None:
 
     try:
         obeys()
-    except LawBrokenError as error:
-        return f"{law}: {error}"
     except Exception as error:
-        raise LawBrokenError(f"{law}: {model.name} fails with {error!r}") from error
+        return error
     return None

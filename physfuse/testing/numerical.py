@@ -42,10 +42,11 @@ def output_is_finite(model: ForwardModel, points: Points) -> None:
     points = _with_corners(model, points)
     for dtype in (torch.float32, torch.float64):
         values = model({name: value.to(dtype) for name, value in points.items()})
-        if values.shape[-1] != len(model.outputs) or values.dtype != dtype:
+        if values.shape[-1:] != (len(model.outputs),) or values.dtype != dtype:
+            got = values.shape[-1] if values.ndim else "no axis"
             raise LawBrokenError(
-                f"{model.name}: has {len(model.outputs)} outputs of the arguments' {dtype}; got "
-                f"{values.shape[-1]} of {values.dtype}"
+                f"{model.name}: has {len(model.outputs)} outputs of the arguments' {dtype} on the "
+                f"last axis; got {got} of {values.dtype}"
             )
         require(values.isfinite(), model, points, f"is finite in {dtype}", values)
 
