@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from physfuse.errors import UnknownNameError
+from physfuse.errors import DomainError, UnknownNameError
 from physfuse.testing import FORWARD_MODELS, GENERAL_LAWS, Domain, ForwardModel, LawBrokenError
 from physfuse.testing import check_forward_model as check
 
@@ -127,3 +127,38 @@ def test_a_forgotten_output_axis_is_named() -> None:
 def test_an_unknown_law_is_refused() -> None:
     with pytest.raises(UnknownNameError, match="output_is_not_negativ"):
         check(dataclasses.replace(OWN, laws=("output_is_not_negativ",)))
+
+
+def described(**change: Any) -> ForwardModel:
+    """Our own layer described otherwise, as users do it: without the type checks of the tests."""
+    model = object.__new__(ForwardModel)
+    for field in dataclasses.fields(ForwardModel):
+        object.__setattr__(model, field.name, change.get(field.name, getattr(OWN, field.name)))
+    model.__post_init__()
+    return model
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"kind": "powr"}, r"'powr' is not a known kind of output; .*did you mean 'power'"),
+        ({"domain": {"slope": Domain(4.0, 0.5, "1")}}, r"'slope' goes from 4\.0 to 0\.5; give fin"),
+        ({"domain": {"slope": Domain(0.0, float("inf"), "1")}}, "give finite bounds"),
+        (
+            {"domain": {"slope": (0.5, 4.0)}},
+            r"'slope' is \(0\.5, 4\.0\); give Domain\(low, high, u",
+        ),
+        ({"domain": {}}, "own_layer: domain is {}; give a Domain for each argument"),
+        ({"outputs": ()}, "give each output a name of its own"),
+        ({"outputs": ("vv", "vv")}, "give each output a name of its own"),
+    ],
+)
+def test_a_description_that_makes_no_sense_is_refused(change: dict[str, Any], message: str) -> None:
+    with pytest.raises((UnknownNameError, DomainError), match=message):
+        described(**change)
+
+
+def test_a_single_string_is_one_name() -> None:
+    model = described(laws="output_is_finite", outputs="vv")
+    assert (model.laws, model.outputs) == (("output_is_finite",), ("vv",))
+    check(model, max_examples=2)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias, get_args
 
 from torch import Tensor
+
+from physfuse.radiative.errors import DomainError, unknown_name
 
 Points: TypeAlias = Mapping[str, Tensor]
 """A batch of arguments of a model by name, each of shape (points,), float64."""
@@ -59,11 +62,20 @@ class ForwardModel:
         How results are compared: parts of 1 and signed numbers absolutely, linear power
         relatively.
     laws : tuple of str
-        Names of the laws in :data:`physfuse.testing.LAWS` that hold for it.
+        Names of the laws in :data:`physfuse.testing.LAWS` that hold for it. A single string, here
+        and in ``outputs``, is one name.
     float32_tolerance : float
         Largest difference of a float32 result from float64, relative to :meth:`scale`.
     off_kinks : callable
         Moves points off places where the physics itself has a kink, for laws about slopes.
+
+    Raises
+    ------
+    UnknownNameError
+        A kind that there is not.
+    DomainError
+        No arguments or outputs, an output twice, or a domain that is none or whose bounds are not
+        finite and ascending.
     """
 
     name: str
@@ -74,6 +86,24 @@ class ForwardModel:
     laws: tuple[str, ...]
     float32_tolerance: float = 1e-5
     off_kinks: Callable[[Points], Points] = dict
+
+    def __post_init__(self) -> None:
+        """Check what is described, once."""
+        for field in ("outputs", "laws"):
+            names = getattr(self, field)
+            object.__setattr__(self, field, (names,) if isinstance(names, str) else tuple(names))
+        if self.kind not in get_args(Kind):
+            raise unknown_name("kind of output", self.kind, get_args(Kind))
+        if not self.outputs or len(set(self.outputs)) < len(self.outputs):
+            raise DomainError(
+                f"{self.name}: outputs are {self.outputs}; give each output a name of its own"
+            )
+        if not isinstance(self.domain, Mapping) or not self.domain:
+            raise DomainError(
+                f"{self.name}: domain is {self.domain!r}; give a Domain for each argument by name"
+            )
+        for argument, domain in self.domain.items():
+            _check_domain(f"{self.name}: domain of {argument!r}", domain)
 
     def __call__(self, points: Points) -> Tensor:
         """Result at points, shape (..., output)."""
@@ -87,3 +117,13 @@ class ForwardModel:
     def column(self, values: Tensor, output: str) -> Tensor:
         """One named output of a result, shape (...)."""
         return values[..., self.outputs.index(output)]
+
+
+def _check_domain(what: str, domain: object) -> None:
+    """Refuse a domain of an argument that is none or that holds nothing."""
+    if not isinstance(domain, Domain):
+        raise DomainError(f"{what} is {domain!r}; give Domain(low, high, unit)")
+    if not -math.inf < domain.low < domain.high < math.inf:
+        raise DomainError(
+            f"{what} goes from {domain.low} to {domain.high}; give finite bounds, the low one first"
+        )
