@@ -10,7 +10,16 @@ import torch
 from torch import Tensor
 
 from physfuse.errors import DomainError, UnknownNameError
-from physfuse.testing import FORWARD_MODELS, GENERAL_LAWS, Domain, ForwardModel, LawBrokenError
+from physfuse.testing import (
+    DOMAINS,
+    FORWARD_MODELS,
+    GENERAL_LAWS,
+    LAWS,
+    Domain,
+    ForwardModel,
+    LawBrokenError,
+    sample_points,
+)
 from physfuse.testing import check_forward_model as check
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.script.*:DeprecationWarning")
@@ -162,3 +171,55 @@ def test_a_single_string_is_one_name() -> None:
     model = described(laws="output_is_finite", outputs="vv")
     assert (model.laws, model.outputs) == (("output_is_finite",), ("vv",))
     check(model, max_examples=2)
+
+
+UNNAMED = ("red", "nir")
+NEEDING = {
+    "leaf_sends_out_at_most_what_it_receives": "'reflectance_670' and 'transmittance_670'",
+    "empty_leaf_absorbs_nothing": "'reflectance_670' and 'transmittance_670'",
+    "more_chlorophyll_darkens_red": "an output at 670 nm, named like 'reflectance_670'",
+    "more_water_darkens_shortwave_infrared": "an output at 1650 or 2200 nm",
+    "more_matter_darkens_everything": "an output at 800 or 1650 or 2200 nm",
+    "steeper_leaves_block_less_from_above": "the output 'ko'",
+    "no_leaves_gives_the_soil": "named like 'reflectance_670'",
+    "no_leaves_block_nothing": "one of the outputs .*fcover",
+    "brighter_soil_never_darkens_the_canopy": "named like 'reflectance_670'",
+    "brighter_leaves_absorb_less": "named like 'absorbed_direct'",
+    "absorbed_share_lies_between_none_and_all": "named like 'absorbed_direct'",
+    "leaves_that_absorb_nothing_lose_no_light": "named like 'absorbed_direct'",
+    "light_meets_more_leaves_with_more_of_them": "named like 'absorbed_direct'",
+    "opaque_canopy_hides_the_soil": "the argument rsoil",
+    "rougher_soil_depolarises_more": "the output 'vh'",
+    "opaque_vegetation_hides_the_soil": "the argument soil_sigma0 or reflectivity_v",
+    "more_vegetation_attenuates_the_soil_more": "the argument soil_sigma0",
+    "wetter_soil_is_darker": "the argument soil_moisture",
+}
+
+
+@pytest.mark.parametrize("law", NEEDING)
+def test_a_law_about_what_a_model_lacks_does_not_pass(law: str) -> None:
+    """Nothing there to be judged is no proof: the law tells which outputs or argument it needs."""
+    lacking = {"argument rsoil": "rsoil", "argument soil": "soil_sigma0"}
+    names = {"cab", "cw", "cm", "lai", "ala", "rho", "tau", "tto", "rsoil", "v2", "roughness"}
+    names -= {lacked for words, lacked in lacking.items() if words in NEEDING[law]}
+    model = ForwardModel(
+        name="own_bands",
+        function=lambda **a: torch.stack([0.1 * v for v in list(a.values())[:2]], -1) * 0 + 0.1,
+        domain={name: DOMAINS[name] for name in sorted(names)},
+        outputs=UNNAMED,
+        kind="fraction",
+        laws=("output_is_finite", law),
+    )
+    with pytest.raises(DomainError, match=f"own_bands: the law needs .*{NEEDING[law]}"):
+        LAWS[law](model, sample_points(model, 4))
+
+
+def test_what_a_law_needs_is_listed() -> None:
+    model = dataclasses.replace(OWN, laws=("output_is_finite", "rougher_soil_depolarises_more"))
+    with pytest.raises(LawBrokenError, match="own_layer: the law needs the"):
+        check(model, max_examples=1)
+
+
+def test_a_model_without_laws_is_refused() -> None:
+    with pytest.raises(DomainError, match="own_layer claims no law; GENERAL_LAWS"):
+        check(dataclasses.replace(OWN, laws=()))

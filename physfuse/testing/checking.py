@@ -5,9 +5,9 @@ from __future__ import annotations
 import hypothesis
 from torch import Tensor
 
-from physfuse.radiative.errors import unknown_name
+from physfuse.radiative.errors import DomainError, unknown_name
 
-from .judgement import LawBrokenError
+from .judgement import LawBrokenError, LawNeedsError
 from .laws import LAWS
 from .model import ForwardModel
 from .strategies import points
@@ -29,15 +29,22 @@ def check_forward_model(model: ForwardModel, *, max_examples: int = 50) -> None:
     ------
     UnknownNameError
         A law that there is not.
+    DomainError
+        The model claims no law.
     LawBrokenError
         Names every law broken, with the smallest point found that breaks it, and every law under
-        which the model itself fails; the first such failure is its cause.
+        which the model fails or which needs arguments or outputs that it lacks; the first such
+        failure is its cause.
 
     Examples
     --------
     >>> from physfuse.testing import FORWARD_MODELS, check_forward_model
     >>> check_forward_model(FORWARD_MODELS["oh_2004"], max_examples=5)
     """
+    if not model.laws:
+        raise DomainError(
+            f"{model.name} claims no law; GENERAL_LAWS of physfuse.testing hold for every model"
+        )
     for law in model.laws:
         if law not in LAWS:
             raise unknown_name("law", law, LAWS)
@@ -50,7 +57,9 @@ def check_forward_model(model: ForwardModel, *, max_examples: int = 50) -> None:
 
 def _told(model: ForwardModel, error: Exception) -> str:
     """One error in words: of a law as it is, of the model with its name."""
-    return str(error) if isinstance(error, LawBrokenError) else f"{model.name} fails with {error!r}"
+    if isinstance(error, LawBrokenError | LawNeedsError):
+        return str(error)
+    return f"{model.name} fails with {error!r}"
 
 
 def _broken(model: ForwardModel, law: str, max_examples: int) -> Exception | None:

@@ -116,6 +116,8 @@ class ForwardModel:
 
     def column(self, values: Tensor, output: str) -> Tensor:
         """One named output of a result, shape (...)."""
+        if output not in self.outputs:
+            raise unknown_name(f"output of {self.name}", output, self.outputs)
         return values[..., self.outputs.index(output)]
 
 
