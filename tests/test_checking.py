@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from physfuse.errors import DomainError, UnknownNameError
 from physfuse.testing import (
@@ -51,6 +51,49 @@ def test_a_sound_layer_passes() -> None:
 def test_models_of_the_package_pass(name: str) -> None:
     model = next(m for key, m in FORWARD_MODELS.items() if key.startswith(name))
     check(model, max_examples=5)
+
+
+class LearnedLayer(nn.Module):
+    """Backscatter by a network, float32 as networks are made."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = nn.Sequential(nn.Linear(2, 4), nn.Tanh(), nn.Linear(4, 1))
+        with torch.no_grad():
+            for parameter in self.net.parameters():
+                parameter.fill_(0.3)
+
+    def forward(self, soil_moisture: Tensor, slope: Tensor) -> Tensor:
+        arguments = torch.stack(torch.broadcast_tensors(soil_moisture, slope), dim=-1)
+        return self.net(arguments).exp()
+
+    def louder(self, soil_moisture: Tensor, slope: Tensor) -> Tensor:
+        return 2 * self(soil_moisture, slope)
+
+
+@pytest.mark.parametrize("method", [None, "louder"])
+def test_a_layer_with_parameters_is_checked(method: str | None) -> None:
+    """In both precisions, under every transform; the layer itself stays float32."""
+    layer = LearnedLayer()
+    function = getattr(layer, method) if method else layer
+    model = dataclasses.replace(
+        OWN, function=function, laws=(*reversed(GENERAL_LAWS), "wetter_soil_echoes_louder")
+    )
+    check(model, max_examples=3)
+    assert next(layer.parameters()).dtype == torch.float32
+    at = sample_points(model, 4)
+    before = model(at)
+    torch.testing.assert_close(before.float(), function(**{n: v.float() for n, v in at.items()}))
+    with torch.no_grad():
+        layer.net[2].bias.add_(1.0)
+    torch.testing.assert_close(model(at), before * torch.e)
+
+
+@pytest.mark.parametrize("law", ["vmap_equals_batch", "forward_mode_equals_reverse_mode"])
+def test_a_layer_with_parameters_is_copied_outside_of_transforms(law: str) -> None:
+    model = dataclasses.replace(OWN, function=LearnedLayer(), laws=(law,))
+    LAWS[law](model, sample_points(model, 4))
+    LAWS["gradient_matches_differences"](model, sample_points(model, 4))
 
 
 def test_every_broken_law_is_named_with_its_point() -> None:

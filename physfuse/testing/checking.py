@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import hypothesis
 from torch import Tensor
 
@@ -41,6 +43,7 @@ def check_forward_model(model: ForwardModel, *, max_examples: int = 50) -> None:
     >>> from physfuse.testing import FORWARD_MODELS, check_forward_model
     >>> check_forward_model(FORWARD_MODELS["oh_2004"], max_examples=5)
     """
+    model = dataclasses.replace(model)  # copies of a module are those of this call
     if not model.laws:
         raise DomainError(
             f"{model.name} claims no law; GENERAL_LAWS of physfuse.testing hold for every model"

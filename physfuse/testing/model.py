@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, field
+from types import MethodType
 from typing import Literal, NamedTuple, TypeAlias, get_args
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from physfuse.radiative.errors import DomainError, unknown_name
 
@@ -52,7 +54,8 @@ class ForwardModel:
         Name in reports and test ids.
     function : callable
         Takes the arguments by name, tensors of broadcastable shapes (...); returns a tensor of
-        shape (..., output) in their dtype.
+        shape (..., output) in their dtype. Of a module, or a method of one, a copy in the dtype
+        and on the device of the arguments is run; a closure around a module has to cast itself.
     domain : mapping of str to Domain
         Every argument of the function and its domain, in the function's order.
     outputs : tuple of str
@@ -86,12 +89,16 @@ class ForwardModel:
     laws: tuple[str, ...]
     float32_tolerance: float = 1e-5
     off_kinks: Callable[[Points], Points] = dict
+    _copies: dict[Hashable, tuple[Hashable, Callable[..., Tensor]]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def __post_init__(self) -> None:
         """Check what is described, once."""
-        for field in ("outputs", "laws"):
-            names = getattr(self, field)
-            object.__setattr__(self, field, (names,) if isinstance(names, str) else tuple(names))
+        for attribute in ("outputs", "laws"):
+            names = getattr(self, attribute)
+            names = (names,) if isinstance(names, str) else tuple(names)
+            object.__setattr__(self, attribute, names)
         if self.kind not in get_args(Kind):
             raise unknown_name("kind of output", self.kind, get_args(Kind))
         if not self.outputs or len(set(self.outputs)) < len(self.outputs):
@@ -107,7 +114,17 @@ class ForwardModel:
 
     def __call__(self, points: Points) -> Tensor:
         """Result at points, shape (..., output)."""
-        return self.function(**points)
+        module = _module_of(self.function)
+        if module is None:
+            return self.function(**points)
+        first = next(iter(points.values()))
+        # Training between two calls makes another copy; versions count changes in place.
+        state = tuple(t._version for t in (*module.parameters(), *module.buffers()))
+        key = (first.dtype, first.device, module.training)
+        if key not in self._copies or self._copies[key][0] != state:
+            copied = copy.deepcopy(module).to(device=first.device, dtype=first.dtype)
+            self._copies[key] = (state, _of_module(self.function, copied))
+        return self._copies[key][1](**points)
 
     def scale(self, values: Tensor) -> Tensor:
         """Size against which errors of values are judged: their own for power, else at least 1."""
@@ -119,6 +136,17 @@ class ForwardModel:
         if output not in self.outputs:
             raise unknown_name(f"output of {self.name}", output, self.outputs)
         return values[..., self.outputs.index(output)]
+
+
+def _module_of(function: Callable[..., Tensor]) -> nn.Module | None:
+    """The module that a function is or is a method of, None for any other."""
+    owner = getattr(function, "__self__", function)
+    return owner if isinstance(owner, nn.Module) else None
+
+
+def _of_module(function: Callable[..., Tensor], module: nn.Module) -> Callable[..., Tensor]:
+    """The same function of another module."""
+    return MethodType(function.__func__, module) if isinstance(function, MethodType) else module
 
 
 def _check_domain(what: str, domain: object) -> None:
