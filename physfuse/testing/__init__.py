@@ -6,7 +6,7 @@ and the laws that hold for it. :data:`FORWARD_MODELS` lists those of :mod:`physf
 :class:`LawBrokenError` with the first point that breaks it. ``points(model)`` is a hypothesis
 strategy that draws such batches; :func:`check_forward_model` puts a model through all its laws and
 names those broken, each with the smallest point found. These two need hypothesis
-(``pip install physfuse[test]``).
+(``pip install 'physfuse[test]'``).
 
 Examples
 --------
@@ -17,6 +17,7 @@ Examples
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from .domains import DOMAINS, sample_points
@@ -43,21 +44,24 @@ __all__ = [
     "sample_points",
 ]
 
+_DRAWING = {"check_forward_model": "checking", "points": "strategies"}
+
 
 def __getattr__(name: str) -> Any:
     """Load what needs hypothesis when it is first used."""
-    if name == "points":
-        from .strategies import points
-
-        return points
-    if name == "check_forward_model":
-        from . import strategies  # noqa: F401 which says how to get hypothesis
-        from .checking import check_forward_model
-
-        return check_forward_model
-    raise AttributeError(f"module 'physfuse.testing' has no attribute {name!r}")
+    if name not in _DRAWING:
+        raise AttributeError(f"module 'physfuse.testing' has no attribute {name!r}")
+    try:
+        return getattr(import_module(f"{__name__}.{_DRAWING[name]}"), name)
+    except ModuleNotFoundError as error:
+        if error.name != "hypothesis":
+            raise
+        raise ImportError(
+            f"physfuse.testing.{name} draws with hypothesis, which is not installed: "
+            "pip install 'physfuse[test]'; physfuse.testing.sample_points works without it"
+        ) from error
 
 
 def __dir__() -> list[str]:
-    """Public names, those that need hypothesis included."""
-    return sorted(set(globals()) | set(__all__))
+    """What is loaded and what is loaded when it is first used."""
+    return sorted({*globals(), *__all__})

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
-from collections.abc import Callable
 
 import hypothesis
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from physfuse.radiative.errors import unknown_name
+from physfuse.radiative.errors import DomainError, unknown_name
 
-from .judgement import LawBrokenError
+from .judgement import LawBrokenError, LawNeedsError
 from .laws import LAWS
 from .model import ForwardModel
 from .strategies import points
@@ -25,8 +22,7 @@ def check_forward_model(model: ForwardModel, *, max_examples: int = 50) -> None:
     ----------
     model : ForwardModel
         Its function, the domain of each argument, its outputs and its laws; a hybrid layer of
-        one's own is described like this in a few lines. A module with parameters is judged by a
-        copy in the precision that a law asks for.
+        one's own is described like this in a few lines.
     max_examples : int
         Batches of four points drawn for each law, the edges of the domain among them; the same
         ones at every call.
@@ -35,49 +31,42 @@ def check_forward_model(model: ForwardModel, *, max_examples: int = 50) -> None:
     ------
     UnknownNameError
         A law that there is not.
+    DomainError
+        The model claims no law.
     LawBrokenError
         Names every law broken, with the smallest point found that breaks it, and every law under
-        which the model fails.
+        which the model fails or which needs arguments or outputs that it lacks; the first such
+        failure is its cause.
 
     Examples
     --------
     >>> from physfuse.testing import FORWARD_MODELS, check_forward_model
     >>> check_forward_model(FORWARD_MODELS["oh_2004"], max_examples=5)
     """
+    model = dataclasses.replace(model)  # copies of a module are those of this call
+    if not model.laws:
+        raise DomainError(
+            f"{model.name} claims no law; GENERAL_LAWS of physfuse.testing hold for every model"
+        )
     for law in model.laws:
         if law not in LAWS:
             raise unknown_name("law", law, LAWS)
-    if isinstance(model.function, nn.Module):
-        model = dataclasses.replace(model, function=_in_any_precision(model.function))
-    found = [(law, _broken(model, law, max_examples)) for law in model.laws]
-    broken = [(law, error) for law, error in found if error is not None]
+    broken = {law: found for law in model.laws if (found := _broken(model, law, max_examples))}
     if broken:
-        failed = [error for _, error in broken if not isinstance(error, LawBrokenError)]
-        text = "\n".join(
-            f"{law}: {error}"
-            if isinstance(error, LawBrokenError)
-            else f"{law}: {model.name} fails with {error!r}"
-            for law, error in broken
-        )
-        raise LawBrokenError(text) from (failed[0] if failed else None)
+        lines = (f"{law}: {_told(model, error)}" for law, error in broken.items())
+        failures = (e for e in broken.values() if not isinstance(e, LawBrokenError))
+        raise LawBrokenError("\n".join(lines)) from next(failures, None)
 
 
-def _in_any_precision(module: nn.Module) -> Callable[..., Tensor]:
-    """A module that computes in the precision of its arguments, by copies of it."""
-    copies: dict[torch.dtype, nn.Module] = {}
-
-    def call(**arguments: Tensor) -> Tensor:
-        dtype = next(iter(arguments.values())).dtype
-        if dtype not in copies:
-            copies[dtype] = copy.deepcopy(module).to(dtype)
-        result: Tensor = copies[dtype](**arguments)
-        return result
-
-    return call
+def _told(model: ForwardModel, error: Exception) -> str:
+    """One error in words: of a law as it is, of the model with its name."""
+    if isinstance(error, LawBrokenError | LawNeedsError):
+        return str(error)
+    return f"{model.name} fails with {error!r}"
 
 
 def _broken(model: ForwardModel, law: str, max_examples: int) -> Exception | None:
-    """What breaks one law at the smallest point found, or how the model fails under it."""
+    """The error of one law at the smallest point found, None where it holds."""
 
     @hypothesis.settings(
         max_examples=max_examples,

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from physfuse.radiative.errors import PhysfuseError
+from physfuse.radiative.errors import DomainError, PhysfuseError
 
 from .model import ForwardModel, Points
 
@@ -17,6 +17,62 @@ ROUNDING = 1e-12
 
 class LawBrokenError(PhysfuseError, AssertionError):
     """A forward model breaks a law; the message holds the law, the model and the point."""
+
+
+class LawNeedsError(DomainError):
+    """A law is asked of a model that lacks an argument or output that it speaks of."""
+
+
+def needed(model: ForwardModel, outputs: Iterable[str], needs: str) -> list[str]:
+    """Outputs that a law speaks of; raise where a model has none, for it would pass unseen.
+
+    Parameters
+    ----------
+    model : ForwardModel
+        The model that is judged.
+    outputs : iterable of str
+        Those of its outputs that the law speaks of.
+    needs : str
+        What they are, for the message: ``"an output at 670 nm, named like 'reflectance_670'"``.
+
+    Returns
+    -------
+    list of str
+        The outputs, at least one.
+
+    Raises
+    ------
+    LawNeedsError
+        There are none.
+    """
+    found = list(outputs)
+    if not found:
+        raise LawNeedsError(
+            f"{model.name}: the law needs {needs}; its outputs are {', '.join(model.outputs)}"
+        )
+    return found
+
+
+def need_argument(model: ForwardModel, *names: str) -> None:
+    """Raise where a model has none of some arguments, for a law about them would pass unseen.
+
+    Parameters
+    ----------
+    model : ForwardModel
+        The model that is judged.
+    *names : str
+        Arguments, one of which the law needs.
+
+    Raises
+    ------
+    LawNeedsError
+        There is none of them.
+    """
+    if not any(name in model.domain for name in names):
+        raise LawNeedsError(
+            f"{model.name}: the law needs the argument {' or '.join(names)}; "
+            f"its arguments are {', '.join(model.domain)}"
+        )
 
 
 def require(holds: Tensor, model: ForwardModel, points: Points, what: str, *seen: Tensor) -> None:
@@ -149,6 +205,11 @@ def require_monotone(
     step : float
         How far the argument is raised, as a part of its domain.
     """
+    need_argument(model, argument)
+    outputs = list(outputs)
+    for output in outputs or ("",):
+        known = (output,) if output in model.outputs else ()
+        needed(model, known, f"the output {output!r}" if output else "outputs that follow it")
     domain = model.domain[argument]
     middle = centre(model)
     at = {name: torch.cat([value, middle[name]]) for name, value in points.items()}

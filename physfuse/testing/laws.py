@@ -12,7 +12,11 @@ from .model import ForwardModel, Points
 __all__ = ["GENERAL_LAWS", "LAWS", "Law", "LawBrokenError"]
 
 Law: TypeAlias = Callable[[ForwardModel, Points], None]
-"""(model, points) -> None; raises :class:`LawBrokenError` at the first point that breaks it."""
+"""(model, points) -> None; raises :class:`LawBrokenError` at the first point that breaks it.
+
+A law of arguments or outputs that the model lacks raises a :class:`~physfuse.DomainError` that
+names them.
+"""
 
 _GENERAL: tuple[Law, ...] = (
     numerical.output_is_finite,

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Literal, NamedTuple, TypeAlias
+import copy
+import math
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, field
+from types import MethodType
+from typing import Literal, NamedTuple, TypeAlias, get_args
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from physfuse.radiative.errors import DomainError, unknown_name
 
@@ -15,9 +18,6 @@ Points: TypeAlias = Mapping[str, Tensor]
 
 Kind: TypeAlias = Literal["fraction", "power", "signed"]
 """Of an output: a part of 1, compared absolutely; linear power, relatively; or any number."""
-
-
-KINDS = ("fraction", "power", "signed")
 
 
 class Domain(NamedTuple):
@@ -54,7 +54,8 @@ class ForwardModel:
         Name in reports and test ids.
     function : callable
         Takes the arguments by name, tensors of broadcastable shapes (...); returns a tensor of
-        shape (..., output) in their dtype.
+        shape (..., output) in their dtype. Of a module, or a method of one, a copy in the dtype
+        and on the device of the arguments is run; a closure around a module has to cast itself.
     domain : mapping of str to Domain
         Every argument of the function and its domain, in the function's order.
     outputs : tuple of str
@@ -64,11 +65,20 @@ class ForwardModel:
         How results are compared: parts of 1 and signed numbers absolutely, linear power
         relatively.
     laws : tuple of str
-        Names of the laws in :data:`physfuse.testing.LAWS` that hold for it.
+        Names of the laws in :data:`physfuse.testing.LAWS` that hold for it. A single string, here
+        and in ``outputs``, is one name.
     float32_tolerance : float
         Largest difference of a float32 result from float64, relative to :meth:`scale`.
     off_kinks : callable
         Moves points off places where the physics itself has a kink, for laws about slopes.
+
+    Raises
+    ------
+    UnknownNameError
+        A kind that there is not.
+    DomainError
+        No arguments or outputs, an output twice, or a domain that is none or whose bounds are not
+        finite and ascending.
     """
 
     name: str
@@ -79,27 +89,42 @@ class ForwardModel:
     laws: tuple[str, ...]
     float32_tolerance: float = 1e-5
     off_kinks: Callable[[Points], Points] = dict
+    _copies: dict[Hashable, tuple[Hashable, Callable[..., Tensor]]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def __post_init__(self) -> None:
-        """Refuse what no law could be judged on."""
-        if self.kind not in KINDS:
-            raise unknown_name("kind of a forward model", self.kind, KINDS)
-        if isinstance(self.laws, str):
-            raise DomainError(f"laws is the text {self.laws!r}; give names: ({self.laws!r},)")
-        for name, domain in self.domain.items():
-            if not isinstance(domain, Domain):
-                raise DomainError(
-                    f"the domain of {name} is {domain!r}; give Domain(low, high, unit)"
-                )
-            if not domain.low <= domain.high:
-                raise DomainError(
-                    f"the domain of {name} goes from {domain.low:g} to {domain.high:g}: give the "
-                    "lower bound first"
-                )
+        """Check what is described, once."""
+        for attribute in ("outputs", "laws"):
+            names = getattr(self, attribute)
+            names = (names,) if isinstance(names, str) else tuple(names)
+            object.__setattr__(self, attribute, names)
+        if self.kind not in get_args(Kind):
+            raise unknown_name("kind of output", self.kind, get_args(Kind))
+        if not self.outputs or len(set(self.outputs)) < len(self.outputs):
+            raise DomainError(
+                f"{self.name}: outputs are {self.outputs}; give each output a name of its own"
+            )
+        if not isinstance(self.domain, Mapping) or not self.domain:
+            raise DomainError(
+                f"{self.name}: domain is {self.domain!r}; give a Domain for each argument by name"
+            )
+        for argument, domain in self.domain.items():
+            _check_domain(f"{self.name}: domain of {argument!r}", domain)
 
     def __call__(self, points: Points) -> Tensor:
         """Result at points, shape (..., output)."""
-        return self.function(**points)
+        module = _module_of(self.function)
+        if module is None:
+            return self.function(**points)
+        first = next(iter(points.values()))
+        # Training between two calls makes another copy; versions count changes in place.
+        state = tuple(t._version for t in (*module.parameters(), *module.buffers()))
+        key = (first.dtype, first.device, module.training)
+        if key not in self._copies or self._copies[key][0] != state:
+            copied = copy.deepcopy(module).to(device=first.device, dtype=first.dtype)
+            self._copies[key] = (state, _of_module(self.function, copied))
+        return self._copies[key][1](**points)
 
     def scale(self, values: Tensor) -> Tensor:
         """Size against which errors of values are judged: their own for power, else at least 1."""
@@ -108,4 +133,27 @@ class ForwardModel:
 
     def column(self, values: Tensor, output: str) -> Tensor:
         """One named output of a result, shape (...)."""
+        if output not in self.outputs:
+            raise unknown_name(f"output of {self.name}", output, self.outputs)
         return values[..., self.outputs.index(output)]
+
+
+def _module_of(function: Callable[..., Tensor]) -> nn.Module | None:
+    """The module that a function is or is a method of, None for any other."""
+    owner = getattr(function, "__self__", function)
+    return owner if isinstance(owner, nn.Module) else None
+
+
+def _of_module(function: Callable[..., Tensor], module: nn.Module) -> Callable[..., Tensor]:
+    """The same function of another module."""
+    return MethodType(function.__func__, module) if isinstance(function, MethodType) else module
+
+
+def _check_domain(what: str, domain: object) -> None:
+    """Refuse a domain of an argument that is none or that holds nothing."""
+    if not isinstance(domain, Domain):
+        raise DomainError(f"{what} is {domain!r}; give Domain(low, high, unit)")
+    if not -math.inf < domain.low < domain.high < math.inf:
+        raise DomainError(
+            f"{what} goes from {domain.low} to {domain.high}; give finite bounds, the low one first"
+        )

@@ -5,9 +5,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from physfuse.radiative.errors import DomainError
-
-from .judgement import ROUNDING, require, require_equal, require_monotone, with_values
+from .judgement import (
+    ROUNDING,
+    need_argument,
+    needed,
+    require,
+    require_equal,
+    require_monotone,
+    with_values,
+)
 from .model import ForwardModel, Points
 
 _OPAQUE = ("cm", "cw", "prot", "cbc")
@@ -17,37 +23,31 @@ _CONTENTS = ("cab", "car", "ant", "cbrown", "cw", "cm", "prot", "cbc")
 def _at(model: ForwardModel, *wavelengths_nm: int) -> list[str]:
     """Outputs at some wavelengths."""
     ends = tuple(f"_{wavelength}" for wavelength in wavelengths_nm)
-    found = [output for output in model.outputs if output.endswith(ends)]
-    if not found:
-        raise DomainError(
-            f"{model.name} has no output whose name ends in {' or '.join(ends)}, by which this law "
-            f"knows the wavelength (reflectance{ends[0]}); its outputs: {', '.join(model.outputs)}"
-        )
-    return found
+    at = " or ".join(map(str, wavelengths_nm))
+    needs = f"an output at {at} nm, named like 'reflectance{ends[0]}'"
+    return needed(model, (name for name in model.outputs if name.endswith(ends)), needs)
 
 
-def _part(model: ForwardModel, values: Tensor, quantity: str) -> Tensor:
-    """Outputs of one quantity at every wavelength."""
-    columns = [i for i, name in enumerate(model.outputs) if name.rsplit("_", 1)[0] == quantity]
-    if not columns:
-        raise DomainError(
-            f"{model.name} has no output named {quantity} and a wavelength ({quantity}_670), which "
-            f"this law is about; its outputs: {', '.join(model.outputs)}"
-        )
-    return values[..., columns]
+def _sent_out(model: ForwardModel, values: Tensor) -> Tensor:
+    """Reflectance and transmittance together, at every wavelength that has both."""
+    pairs = ((n, n.replace("reflectance", "transmittance", 1)) for n in model.outputs)
+    both = [(r, t) for r, t in pairs if r != t and t in model.outputs]
+    needs = "both at one wavelength, named like 'reflectance_670' and 'transmittance_670'"
+    needed(model, (r for r, _ in both), needs)
+    return torch.stack([model.column(values, r) + model.column(values, t) for r, t in both], -1)
 
 
 def leaf_sends_out_at_most_what_it_receives(model: ForwardModel, points: Points) -> None:
     """Reflectance and transmittance of a leaf together do not exceed one."""
     values = model(points)
-    together = _part(model, values, "reflectance") + _part(model, values, "transmittance")
+    together = _sent_out(model, values)
     require(together <= 1 + ROUNDING, model, points, "has r + t at most 1", together)
 
 
 def empty_leaf_absorbs_nothing(model: ForwardModel, points: Points) -> None:
     """Without pigments, water and matter a leaf reflects or transmits all light."""
     values = model(with_values(points, **dict.fromkeys(_CONTENTS, 0.0)))
-    together = _part(model, values, "reflectance") + _part(model, values, "transmittance")
+    together = _sent_out(model, values)
     # The square root that vanishes without absorption is kept off zero: 1e-7 of light.
     lossless = (together - 1).abs() <= 1e-6
     require(lossless, model, points, "has r + t = 1 without absorption", together)
@@ -72,6 +72,7 @@ def more_water_darkens_shortwave_infrared(model: ForwardModel, points: Points) -
 def more_matter_darkens_everything(model: ForwardModel, points: Points) -> None:
     """Dry matter absorbs beyond the visible: what is sent out falls with it, or with its parts."""
     wavelengths = {"cm": (800, 1650, 2200), "prot": (1650, 2200), "cbc": (800, 1650, 2200)}
+    need_argument(model, *wavelengths)
     for name in wavelengths.keys() & model.domain.keys():
         require_monotone(
             *(model, points, name, _at(model, *wavelengths[name])),
@@ -95,9 +96,10 @@ def fractions_sum_to_one(model: ForwardModel, points: Points) -> None:
 
 def steeper_leaves_block_less_from_above(model: ForwardModel, points: Points) -> None:
     """Seen from nadir the extinction of a canopy falls with the mean leaf angle."""
+    needed(model, (name for name in model.outputs if name == "ko"), "the output 'ko'")
 
     def from_above(**arguments: Tensor) -> Tensor:
-        return model.function(**arguments)[..., [model.outputs.index("ko")]]
+        return model(arguments)[..., [model.outputs.index("ko")]]
 
     nadir = ForwardModel(model.name, from_above, model.domain, ("ko",), model.kind, ())
     require_monotone(
@@ -124,7 +126,11 @@ def sun_and_sensor_change_places(model: ForwardModel, points: Points) -> None:
     """
     partner = {"ks": "ko", "tss": "too", "rsd": "rdo", "tsd": "tdo", "rsdt": "rdot"}
     partner |= {second: first for first, second in partner.items()}
-    two_way = [i for i, name in enumerate(model.outputs) if name != "alfas"]
+    known = [name for name in model.outputs if name != "alfas"]
+    for name in needed(model, known, "outputs besides 'alfas'"):
+        other = partner.get(name, name)
+        needed(model, {other} & set(model.outputs), f"{other!r}, the partner of {name!r}")
+    two_way = [model.outputs.index(name) for name in known]
     back = [model.outputs.index(partner.get(model.outputs[i], model.outputs[i])) for i in two_way]
     there = model(points)
     swapped = with_values(points, tts=points["tto"], tto=points["tts"])
@@ -138,19 +144,23 @@ def no_leaves_gives_the_soil(model: ForwardModel, points: Points) -> None:
     """Without leaves every direction sees the soil."""
     bare = with_values(points, lai=0.0)
     got = model(bare)
-    seen = [i for i, name in enumerate(model.outputs) if _is_of_canopy_and_soil(name)]
+    seen = [model.outputs.index(name) for name in _of_canopy_and_soil(model)]
     soil = points["rsoil"][..., None].expand_as(got[..., seen])
     close = (got[..., seen] - soil).abs() <= ROUNDING
     require(close, model, bare, "is the soil without leaves", got[..., seen], soil)
 
 
-def _is_of_canopy_and_soil(output: str) -> bool:
-    return output in {"rddt", "rsdt", "rdot", "rsot"} or output.startswith("reflect")
+def _of_canopy_and_soil(model: ForwardModel) -> list[str]:
+    """Outputs that tell the reflectance of canopy and soil together."""
+    names = {"rddt", "rsdt", "rdot", "rsot"}
+    found = (name for name in model.outputs if name in names or name.startswith("reflect"))
+    return needed(model, found, "an output rddt, rsdt, rdot, rsot or named like 'reflectance_670'")
 
 
 def _absorptances(model: ForwardModel) -> list[str]:
     """Outputs that tell what leaves absorb."""
-    return [n for n in model.outputs if n in {"alfas", "alfad"} or n.startswith("absorbed")]
+    found = (n for n in model.outputs if n in {"alfas", "alfad"} or n.startswith("absorbed"))
+    return needed(model, found, "an output alfas, alfad or named like 'absorbed_direct'")
 
 
 def no_leaves_block_nothing(model: ForwardModel, points: Points) -> None:
@@ -158,22 +168,26 @@ def no_leaves_block_nothing(model: ForwardModel, points: Points) -> None:
     got = model(with_values(points, lai=0.0))
     one = {"tdd", "tss", "too", "tsstoo", "sumint", "downward_direct", "downward_diffuse"}
     zero = {"rdd", "rsd", "tsd", "rdo", "tdo", "rso", "rsos", "rsod", "fcover"}
-    zero |= set(_absorptances(model))
-    for i, name in enumerate(model.outputs):
-        if name in one | zero:
-            exact = (got[..., i] - float(name in one)).abs() <= ROUNDING
-            require(exact, model, points, f"has {name} of an empty layer", got[..., i])
+    zero |= {n for n in model.outputs if n in {"alfas", "alfad"} or n.startswith("absorbed")}
+    known = (name for name in model.outputs if name in one | zero)
+    for name in needed(model, known, f"one of the outputs {', '.join(sorted(one | zero))}"):
+        seen = model.column(got, name)
+        exact = (seen - float(name in one)).abs() <= ROUNDING
+        require(exact, model, points, f"has {name} of an empty layer", seen)
 
 
 def black_canopy_over_black_soil_is_black(model: ForwardModel, points: Points) -> None:
     """Where nothing scatters, nothing comes back."""
     got = model(with_values(points, rho=0.0, tau=0.0, rsoil=0.0))
-    back = [i for i, name in enumerate(model.outputs) if name.startswith("r")]
+    names = (name for name in model.outputs if name.startswith("r"))
+    back = [model.outputs.index(n) for n in needed(model, names, "a reflectance, named with r")]
     require(got[..., back].abs() <= ROUNDING, model, points, "is black", got[..., back])
 
 
 def opaque_canopy_hides_the_soil(model: ForwardModel, points: Points) -> None:
     """Under very many leaves that absorb a little, the soil no longer counts."""
+    for argument in ("lai", "rsoil"):
+        need_argument(model, argument)
     dense = with_values(points, lai=1000.0)
     dense |= {name: dense[name].clamp(max=0.45) for name in ("rho", "tau") if name in dense}
     dense |= {name: dense[name].clamp(min=0.005) for name in _OPAQUE if name in dense}
@@ -185,7 +199,7 @@ def opaque_canopy_hides_the_soil(model: ForwardModel, points: Points) -> None:
 def brighter_soil_never_darkens_the_canopy(model: ForwardModel, points: Points) -> None:
     """Reflectance of canopy and soil rises with that of the soil."""
     require_monotone(
-        *(model, points, "rsoil", filter(_is_of_canopy_and_soil, model.outputs)),
+        *(model, points, "rsoil", _of_canopy_and_soil(model)),
         rises=True,
         what="does not darken over a brighter soil",
     )
@@ -234,7 +248,7 @@ def leaves_that_absorb_nothing_lose_no_light(model: ForwardModel, points: Points
 def light_meets_more_leaves_with_more_of_them(model: ForwardModel, points: Points) -> None:
     """Intercepted and absorbed light of a canopy over black soil rise with leaf area."""
     over_black = with_values(points, rsoil=0.0)
-    rising = [*_absorptances(model), *(n for n in model.outputs if n == "fcover")]
+    rising = ["fcover"] if "fcover" in model.outputs else _absorptances(model)
     require_monotone(*(model, over_black, "lai", rising), rises=True, what="rises with lai")
 
 

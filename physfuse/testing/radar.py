@@ -7,12 +7,15 @@ from torch import Tensor
 
 from physfuse.radiative.bare_soil import SPEED_OF_LIGHT
 
-from .judgement import ROUNDING, require, require_equal, require_monotone, with_values
+from .judgement import (
+    ROUNDING,
+    need_argument,
+    require,
+    require_equal,
+    require_monotone,
+    with_values,
+)
 from .model import ForwardModel, Points
-
-
-def _cross_pol(model: ForwardModel) -> list[str]:
-    return [output for output in model.outputs if output == "vh"]
 
 
 def wetter_soil_echoes_louder(model: ForwardModel, points: Points) -> None:
@@ -27,7 +30,7 @@ def wetter_soil_echoes_louder(model: ForwardModel, points: Points) -> None:
 def rougher_soil_depolarises_more(model: ForwardModel, points: Points) -> None:
     """Cross-polarised backscatter rises with the rms height of the soil."""
     require_monotone(
-        *(model, points, "roughness", _cross_pol(model)),
+        *(model, points, "roughness", ("vh",)),
         rises=True,
         what="echoes louder in cross-polarisation over rougher soil",
     )
@@ -48,6 +51,7 @@ def no_vegetation_gives_the_soil(model: ForwardModel, points: Points) -> None:
 
 def opaque_vegetation_hides_the_soil(model: ForwardModel, points: Points) -> None:
     """Under an optical depth of 80 and more the soil no longer counts."""
+    need_argument(model, "soil_sigma0", "reflectivity_v", "reflectivity_h")
     dense = with_values(points, **_OPAQUE)
     dark = model(with_values(dense, soil_sigma0=1e-4, reflectivity_v=0.0, reflectivity_h=0.0))
     bright = model(with_values(dense, soil_sigma0=1.0, reflectivity_v=1.0, reflectivity_h=1.0))
@@ -57,6 +61,8 @@ def opaque_vegetation_hides_the_soil(model: ForwardModel, points: Points) -> Non
 
 def more_vegetation_attenuates_the_soil_more(model: ForwardModel, points: Points) -> None:
     """What is seen of a change of the soil's echo lies in 0-1 and falls with the vegetation."""
+    need_argument(model, "v2", "height")
+    need_argument(model, "soil_sigma0")
     argument = "v2" if "v2" in points else "height"
     domain = model.domain[argument]
     thin = points[argument].clamp(max=0.75 * domain.high)

@@ -6,18 +6,10 @@ import functools
 
 import numpy as np
 import torch
+from hypothesis import strategies as st
 from torch import Tensor
 
 from .model import Domain, ForwardModel
-
-try:
-    from hypothesis import strategies as st
-except ImportError as error:
-    raise ImportError(
-        "physfuse.testing.points draws with hypothesis, which is not installed: "
-        "pip install physfuse[test]; physfuse.testing.sample_points works without it"
-    ) from error
-
 
 _tensor = functools.partial(torch.tensor, dtype=torch.float64)
 

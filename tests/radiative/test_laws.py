@@ -13,6 +13,7 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
+import physfuse.testing
 from physfuse.testing import (
     DOMAINS,
     FORWARD_MODELS,
@@ -220,15 +221,21 @@ def test_points_are_drawn_from_the_whole_domain() -> None:
     assert torch.equal(drawn["lai"], sample_points(model, 4000, seed=3)["lai"])
 
 
-def test_laws_work_without_hypothesis_and_strategies_name_the_way_out() -> None:
-    script = """
+@pytest.mark.parametrize("drawing", ["points", "check_forward_model"])
+def test_laws_work_without_hypothesis_and_what_draws_names_the_way_out(drawing: str) -> None:
+    script = f"""
 import sys
 sys.modules["hypothesis"] = None
 from physfuse.testing import FORWARD_MODELS, LAWS, sample_points
 model = FORWARD_MODELS["oh_2004"]
 LAWS["wetter_soil_echoes_louder"](model, sample_points(model, 5))
-from physfuse.testing import points
+from physfuse.testing import {drawing}
 """
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert run.returncode == 1
-    assert "pip install physfuse[test]" in run.stderr
+    assert f"physfuse.testing.{drawing} draws with hypothesis" in run.stderr
+    assert "pip install 'physfuse[test]'" in run.stderr
+
+
+def test_public_names_are_offered() -> None:
+    assert set(physfuse.testing.__all__) <= set(dir(physfuse.testing))
