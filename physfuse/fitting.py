@@ -57,6 +57,7 @@ from physfuse.run import optima, plan_run
 from physfuse.training import Progress
 from physfuse.training_curve import training_curve
 
+SIMULATED = 128  # pixels that those of the fit are compared with
 STAMP = "fit.txt"  # in the folder of a checkpoint: whose it is
 
 
@@ -328,7 +329,8 @@ def fit(
             quiet=quiet,
         )
     with progress_bar(None, "reporting what is identifiable", quiet=quiet):
-        beside = population(problem, lesson.start, functools.partial(optima, run), seed=seed)
+        find = functools.partial(optima, run)
+        beside = population(problem, lesson.start, find, seed=seed, simulated=SIMULATED)
         report = report_on(run, judged, hybrid, calibration, beside, null)
     report.save(folder / "report.json", overwrite=True)
     if find_spec("matplotlib") is not None:

@@ -35,6 +35,7 @@ HELD_OUT = 0.25  # of the sampled pixels
 CONFIDENCE = 0.975  # one-sided
 LEAST_PIXELS = 4
 SHOWN = 32  # held-out pixels of a report
+SPREAD_PUPILS = 48  # pixels, at most, from which the width of predictions is learned
 SHIFT_RIDGE, STRETCH_RIDGE = 0.05, 0.05  # nat per squared prior sd, per squared log factor
 FIRST_MULTIPLIER, MULTIPLIER_RATE = 5.0, 0.1
 
@@ -238,7 +239,7 @@ class Lesson:
         ----------
         hybrid : Hybrid
         seed : int
-            Of the windows.
+            Of the pixels and of the windows.
 
         Returns
         -------
@@ -248,9 +249,11 @@ class Lesson:
             Fall of the interval score of held-out pixels, relative to what it was. [1]
         """
         generator = torch.Generator().manual_seed(seed)
-        seen = self.problem.take(self.pupils)
+        order = torch.randperm(len(self.pupils), generator=generator)[:SPREAD_PUPILS]
+        pupils = self.pupils[order.sort().values]
+        seen = self.problem.take(pupils)
         windows = [draw_windows(seen, self.knot_day, generator, (gap,)) for gap in GAPS]
-        coefficients = fitted(self._errors(hybrid, self.pupils, windows))
+        coefficients = fitted(self._errors(hybrid, pupils, windows))
         judged = self._errors(hybrid, self.judges, self.windows)
         fall = scores(judged) - scores(judged, coefficients)
         return coefficients, Gain.of(fall[fall.isfinite()])
