@@ -99,6 +99,27 @@ def residuals(
     return Residuals(torch.cat(days, 1), torch.cat(values, 1), torch.cat(variances, 1))
 
 
+def nearest(known: Residuals, day: Float[Tensor, "pixels days"]) -> Float[Tensor, "pixels days"]:
+    """Distance to the nearest image in which anything was seen.
+
+    Parameters
+    ----------
+    known : Residuals
+    day : Tensor, shape (P, D)
+        [day]
+
+    Returns
+    -------
+    Tensor, shape (P, D)
+        Infinite where there is none. [day]
+    """
+    seen = torch.isfinite(known.variance).any(-1)
+    away = (known.day[:, None] - day[..., None]).abs()
+    away = torch.where(seen[:, None], away, torch.inf)
+    none = away.new_full((*away.shape[:-1], 1), torch.inf)
+    return torch.cat([away, none], -1).amin(-1)
+
+
 def carried(
     known: Residuals,
     day: float | Tensor,

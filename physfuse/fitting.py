@@ -41,7 +41,7 @@ from physfuse.inference.gauss_newton import Problem
 from physfuse.inference.scalars import NO_CHANGES
 from physfuse.inference.state import STATE_TABLE
 from physfuse.labels import check_labels, read_labels
-from physfuse.learning import SPREAD, STEPS, learn
+from physfuse.learning import STEPS, WIDTH, learn
 from physfuse.lessons import LEAST_PIXELS, FieldLesson, Gain, Lesson
 from physfuse.models.card import Card
 from physfuse.models.hybrid import Hybrid, untrained
@@ -78,12 +78,12 @@ class FittedHybrid:
         its standard error; of the best that was tried, kept or not. [nat]
     label_gain : Gain or None
         The same per label of held-out pixels; None without labels. [nat]
-    spread_gain : Gain
-        Fall of the interval score of held-out pixels' withheld dates by a factor on the spread of
+    width_gain : Gain
+        Fall of the CRPS of held-out pixels' withheld dates by a factor on the spread of
         predictions, relative to what it was, kept or not. [1]
     kept : tuple of str
         Parts of "prior", "residual" and "noise" by which held-out pixels gain most, where that gain
-        is beyond its error, and "spread" where its own is; none, and the hybrid is the physics it
+        is beyond its error, and "width" where its own is; none, and the hybrid is the physics it
         started from.
     report : Identifiability
         Over the held-out pixels: what the data and what the networks say of each variable.
@@ -95,7 +95,7 @@ class FittedHybrid:
     progress: Progress
     gain: Gain
     label_gain: Gain | None
-    spread_gain: Gain
+    width_gain: Gain
     kept: tuple[str, ...]
     report: Identifiability
 
@@ -108,8 +108,8 @@ class FittedHybrid:
         told = f"{self.gain.text} nat per channel"
         if self.label_gain is not None:
             told += f", their labels: {self.label_gain.text} nat per label"
-        fall = self.spread_gain
-        told += f"; their intervals' score falls by {fall.mean:.1%} +- {fall.error:.1%}"
+        fall = self.width_gain
+        told += f"; by its width their CRPS falls by {fall.mean:.1%} +- {fall.error:.1%}"
         verdict = (
             f"kept: {', '.join(self.kept)}"
             if self.kept
@@ -265,7 +265,7 @@ def fit(
     for checkpoint in checkpoints:
         own_checkpoint(checkpoint, stamp, overwrite)
     judged = problem.take(lesson.shown)
-    hybrid, gains, kept, progress, spread = learn(
+    hybrid, gains, kept, progress, width = learn(
         lesson,
         field,
         checkpoints[0],
@@ -298,14 +298,14 @@ def fit(
         },
         command="physfuse fit",
         scores={
-            "held_out_gain_nat_per_channel": gains[0].mean if set(kept) - {SPREAD} else 0.0,
+            "held_out_gain_nat_per_channel": gains[0].mean if set(kept) - {WIDTH} else 0.0,
             "standard_error": gains[0].error,
             **(
                 {}
                 if field is None
-                else {"held_out_gain_nat_per_label": gains[1].mean if set(kept) - {SPREAD} else 0.0}
+                else {"held_out_gain_nat_per_label": gains[1].mean if set(kept) - {WIDTH} else 0.0}
             ),
-            "held_out_fall_of_interval_score": spread.mean if SPREAD in kept else 0.0,
+            "held_out_fall_of_crps": width.mean if WIDTH in kept else 0.0,
             "kept": list(kept),
         },
         calibration=text,
@@ -339,7 +339,7 @@ def fit(
     for checkpoint in checkpoints:
         shutil.rmtree(checkpoint)
     by_dates, by_labels = gains[0], gains[1] if field is not None else None
-    return FittedHybrid(folder, hybrid, card, progress, by_dates, by_labels, spread, kept, report)
+    return FittedHybrid(folder, hybrid, card, progress, by_dates, by_labels, width, kept, report)
 
 
 def check_model_folder(out: str | Path, overwrite: bool) -> Path:

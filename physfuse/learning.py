@@ -17,7 +17,7 @@ from physfuse.training import Progress, Schedule, train
 
 STEPS = 60
 HALVINGS = 3  # of a residual that moves the states
-RESIDUAL, SPREAD = "residual", "spread"
+RESIDUAL, WIDTH = "residual", "width"
 LEARNING_RATE = 0.012
 RELATIVE_RATES = {"hybrid.prior": 0.25, "hybrid.optical_noise": 0.25, "hybrid.radar_noise": 0.25}
 """Of the learning rate: few pixels say little of a season's mean and of the noise of each band."""
@@ -39,10 +39,10 @@ class Learned(NamedTuple):
         best choice that was tried. The training stops and chooses by the same pixels: they are
         somewhat too good.
     kept : tuple of str
-        Parts of :data:`PARTS`, and "spread"; none, and the hybrid is physics.
+        Parts of :data:`PARTS`, and "width"; none, and the hybrid is physics.
     progress : Progress
-    spread : Gain
-        Relative fall of the interval score of held-out pixels by the factor on the spread of
+    width : Gain
+        Relative fall of the CRPS of held-out pixels by the factor on the spread of
         predictions, kept or not. [1]
     """
 
@@ -50,7 +50,7 @@ class Learned(NamedTuple):
     gains: tuple[Gain, ...]
     kept: tuple[str, ...]
     progress: Progress
-    spread: Gain
+    width: Gain
 
 
 class _Tried(NamedTuple):
@@ -135,9 +135,9 @@ def learn(
     if best is None:
         best = _Tried(plain(), max(tried, key=_total).gains, ())
     with progress_bar(None, "learning how wide predictions are", quiet=quiet):
-        coefficients, gain = lesson.learn_spread(best.hybrid, seed)
+        width, gain = lesson.learn_width(best.hybrid, seed)
     if gain.confirmed:
-        best = _Tried(best.hybrid.with_spread(coefficients), best.gains, (*best.kept, SPREAD))
+        best = _Tried(best.hybrid.with_width(width), best.gains, (*best.kept, WIDTH))
     return Learned(*best, progress, gain)
 
 

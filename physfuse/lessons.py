@@ -16,6 +16,7 @@ from physfuse.inference.gauss_newton import Problem
 from physfuse.labels import label_loss, labels_of
 from physfuse.measurements import Measurements
 from physfuse.models.hybrid import Hybrid
+from physfuse.models.width import Width
 from physfuse.radiative.errors import CubeError
 from physfuse.run import Run, optima
 from physfuse.widening import Errors, fitted, scores
@@ -35,7 +36,7 @@ HELD_OUT = 0.25  # of the sampled pixels
 CONFIDENCE = 0.975  # one-sided
 LEAST_PIXELS = 4
 SHOWN = 32  # held-out pixels of a report
-SPREAD_PUPILS = 48  # pixels, at most, from which the width of predictions is learned
+WIDTH_PUPILS = 48  # pixels, at most, from which the width of predictions is learned
 SHIFT_RIDGE, STRETCH_RIDGE = 0.05, 0.05  # nat per squared prior sd, per squared log factor
 FIRST_MULTIPLIER, MULTIPLIER_RATE = 5.0, 0.1
 
@@ -232,7 +233,7 @@ class Lesson:
             south=self.run.south,
         )
 
-    def learn_spread(self, hybrid: Hybrid, seed: int) -> tuple[Tensor, Gain]:
+    def learn_width(self, hybrid: Hybrid, seed: int) -> tuple[Width, Gain]:
         """How wide predictions ought to be: from pupils, and what held-out pixels gain by it.
 
         Parameters
@@ -243,20 +244,20 @@ class Lesson:
 
         Returns
         -------
-        coefficients : Tensor, shape (C, 2)
-            For :meth:`physfuse.models.hybrid.Hybrid.with_spread`.
+        width : Width
+            For :meth:`physfuse.models.hybrid.Hybrid.with_width`.
         gain : Gain
-            Fall of the interval score of held-out pixels, relative to what it was. [1]
+            Fall of the CRPS of held-out pixels, relative to what it was. [1]
         """
         generator = torch.Generator().manual_seed(seed)
-        order = torch.randperm(len(self.pupils), generator=generator)[:SPREAD_PUPILS]
+        order = torch.randperm(len(self.pupils), generator=generator)[:WIDTH_PUPILS]
         pupils = self.pupils[order.sort().values]
         seen = self.problem.take(pupils)
         windows = [draw_windows(seen, self.knot_day, generator, (gap,)) for gap in GAPS]
-        coefficients = fitted(self._errors(hybrid, pupils, windows))
+        width = fitted(self._errors(hybrid, pupils, windows))
         judged = self._errors(hybrid, self.judges, self.windows)
-        fall = scores(judged) - scores(judged, coefficients)
-        return coefficients, Gain.of(fall[fall.isfinite()])
+        fall = scores(judged) - scores(judged, width)
+        return width, Gain.of(fall[fall.isfinite()])
 
     def _errors(self, hybrid: Hybrid, pixels: Tensor, windows: Sequence[Windows]) -> Errors:
         """Of all windows of some pixels, (P, T, C)."""

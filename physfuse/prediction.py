@@ -12,7 +12,7 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from physfuse.carried import Residuals, carried, residuals
+from physfuse.carried import Residuals, carried, nearest, residuals
 from physfuse.cube import (
     OpticalCube,
     OpticalGeometry,
@@ -318,7 +318,9 @@ def _predict_optical(
         sd = sd * torch.sqrt(1 - noise.explained)
         if run.hybrid is not None:
             variance = covariance.diagonal(dim1=-2, dim2=-1)
-            factor = run.hybrid.widened(cube.bands, variance / (variance + sd**2))
+            square = variance + sd**2
+            away = nearest(known, centre.new_full((n_pixels, 1), float(day)))
+            factor = run.hybrid.width(cube.bands).factor(square.sqrt(), variance / square, away)
             covariance = factor[..., None] * covariance * factor[:, None]
             sd = factor * sd
         draws = _draws(centre, covariance, sd, generator)

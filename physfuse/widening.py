@@ -2,9 +2,10 @@
 
 A prediction's spread is made of what the state leaves open and of noise. Both rest on priors that
 were not made for the fields at hand: where these are quieter than the priors fear, every interval
-is too wide. A factor on the spread, for each band and by the share that the state has in the
-variance, is found by the interval score of withheld images [1]_, which is least where the interval
-holds as much as it claims and is as short as that allows.
+is too wide. They also say little of where a prediction is surer than another; how far the nearest
+image is says more. A factor on the spread is therefore found by the interval score of withheld
+images [1]_, which is least where the interval holds as much as it claims and is as short as that
+allows, and judged by the CRPS: see :class:`physfuse.models.width.Width`.
 
 References
 ----------
@@ -15,7 +16,6 @@ References
 from __future__ import annotations
 
 import functools
-import math
 from typing import NamedTuple
 
 import numpy as np
@@ -27,9 +27,11 @@ from scipy.special import ndtr, stdtr, stdtrit
 from torch import Tensor
 
 from physfuse.inference.likelihood import STUDENT_NU
+from physfuse.models.width import N_FEATURES, Width
+from physfuse.scores import NORMAL_95, SplitNormal, crps
 
 LEVEL = 0.9  # of the interval
-RIDGE = 0.01  # of the score for each squared coefficient
+RIDGE = 0.003  # of the relative score for each squared coefficient
 _SHARES = 21  # of a table of quantiles
 _NODES = 2000  # of the mixture with noise
 
@@ -47,11 +49,14 @@ class Errors(NamedTuple):
         Root of the variance that the state leaves open and of the squared scale of the noise.
     share : Tensor, shape (..., C)
         Of the state in it, 0 to 1. [1]
+    distance : Tensor, shape (..., 1)
+        To the nearest image that was seen. [day]
     """
 
     error: Float[Tensor, "*batch channels"]
     scale: Float[Tensor, "*batch channels"]
     share: Float[Tensor, "*batch channels"]
+    distance: Float[Tensor, "*batch 1"]
 
 
 @functools.cache
@@ -74,7 +79,7 @@ def _quantiles() -> tuple[Values, Values]:
     return share, high
 
 
-def half_width(scale: Tensor, share: Tensor) -> Values:
+def half_width(scale: Tensor, share: Tensor) -> Tensor:
     """Half of the 90 % interval of a prediction.
 
     Parameters
@@ -84,29 +89,48 @@ def half_width(scale: Tensor, share: Tensor) -> Values:
 
     Returns
     -------
-    ndarray, shape (...)
+    Tensor, shape (...), float64
     """
-    out: Values = scale.double().numpy() * np.interp(share.double().numpy(), *_quantiles())
-    return out
+    quantile = np.interp(share.double().numpy(), *_quantiles())
+    return scale.double() * torch.from_numpy(np.asarray(quantile))
 
 
-def interval_score(error: Values, half: Values) -> Values:
+def interval_score(error: Tensor, half: Tensor) -> Tensor:
     """Interval score, lower is better, of symmetric 90 % intervals.
 
     Parameters
     ----------
-    error, half : ndarray, shape (...)
+    error, half : Tensor, shape (...)
 
     Returns
     -------
-    ndarray, shape (...)
+    Tensor, shape (...)
         Width, and 20 times the distance by which the interval is missed.
     """
-    return 2 * half + 2 / (1 - LEVEL) * np.maximum(np.abs(error) - half, 0.0)
+    return 2 * half + 2 / (1 - LEVEL) * (error.abs() - half).clamp(min=0.0)
 
 
-def fitted(errors: Errors) -> Float[Tensor, "channels 2"]:
-    """Coefficients of the factor, for :meth:`physfuse.models.hybrid.Hybrid.widened`.
+def _half(errors: Errors, width: Width | None) -> tuple[Tensor, Tensor, Tensor]:
+    """Error, half of the interval, and which are there."""
+    known = errors.error.isfinite()
+    wrong = torch.where(known, errors.error.double(), 0.0)
+    scale = torch.where(known, errors.scale.double(), 1.0)
+    share = torch.where(known, errors.share.double(), 0.5)
+    half = half_width(scale, share)
+    if width is not None:
+        half = half * width.factor(scale, share, errors.distance.double())
+    return wrong, half, known
+
+
+def _over_level(found: Tensor, plain: Tensor, known: Tensor) -> Tensor:
+    """Scores over the mean of each channel as it is, zero where there is none."""
+    level = torch.where(known, plain, 0.0).flatten(0, -2).sum(0)
+    level = level / known.flatten(0, -2).sum(0).clamp(min=1)
+    return torch.where(known, found / torch.where(level > 0, level, 1.0), 0.0)
+
+
+def fitted(errors: Errors) -> Width:
+    """Coefficients of the factor.
 
     Parameters
     ----------
@@ -114,37 +138,42 @@ def fitted(errors: Errors) -> Float[Tensor, "channels 2"]:
 
     Returns
     -------
-    Tensor, shape (C, 2)
-        Logarithm of the factor at a share of one half, and its slope by the share; zero for a
-        channel of which nothing was predicted.
+    Width
+        The level is that of no change for a channel of which nothing was predicted.
     """
-    wrong, share = errors.error.double().numpy(), errors.share.double().numpy()
-    half = half_width(errors.scale, errors.share)
-    n = wrong.shape[-1]
-    out = np.zeros((n, 2))
-    for c in range(n):
-        known = np.isfinite(wrong[..., c])
-        if not known.any():
-            continue
-        error, width, by = (part[..., c][known] for part in (wrong, half, share - 0.5))
-        out[c] = minimize(_loss, np.zeros(2), (error, width, by), method="Nelder-Mead").x
-    return torch.from_numpy(out)
+    wrong, narrow, known = _half(errors, None)
+    as_it_is = interval_score(wrong, narrow)
+    size = torch.where(known, errors.scale.double().log(), 0.0).flatten(0, -2)
+    count = known.flatten(0, -2).sum(0)
+    typical = size.sum(0) / count.clamp(min=1)
+    n = len(typical)
+
+    def width(at: Tensor) -> Width:
+        return Width(torch.where(count > 0, at[:n], 0.0), typical, at[n:])
+
+    def loss(at: Values) -> tuple[float, Values]:
+        x = torch.from_numpy(at).requires_grad_()
+        with torch.enable_grad():
+            _, half, _ = _half(errors, width(x))
+            score = _over_level(interval_score(wrong, half), as_it_is, known)
+            value = score.sum() / known.sum().clamp(min=1) + RIDGE * x.square().sum()
+            (slope,) = torch.autograd.grad(value, x)
+        return float(value.detach()), slope.numpy()
+
+    found = minimize(loss, np.zeros(n + N_FEATURES), jac=True, method="L-BFGS-B").x
+    return width(torch.from_numpy(found))
 
 
-def _loss(at: Values, error: Values, half: Values, by: Values) -> float:
-    """Interval score, relative to that of the widths as they are, and ridge."""
-    level = interval_score(error, half).mean()
-    found = interval_score(error, half * np.exp(at[0] + at[1] * by)).mean()
-    return float(found / level + RIDGE * np.sum(at**2))
+def scores(errors: Errors, width: Width | None = None) -> Float[Tensor, " pixels"]:
+    """CRPS of every pixel, relative to the mean of each channel as it is.
 
-
-def scores(errors: Errors, coefficients: Tensor | None = None) -> Float[Tensor, " pixels"]:
-    """Interval score of every pixel, relative to the mean of each channel as it is.
+    It judges the whole distribution, as a normal with the 90 % interval, and is moved less by
+    single images than the interval score.
 
     Parameters
     ----------
     errors : Errors, shape (P, ..., C)
-    coefficients : Tensor, shape (C, 2), optional
+    width : Width, optional
         From :func:`fitted`.
 
     Returns
@@ -152,17 +181,13 @@ def scores(errors: Errors, coefficients: Tensor | None = None) -> Float[Tensor, 
     Tensor, shape (P,)
         Mean over what was predicted; NaN of a pixel of which nothing was. [1]
     """
-    wrong = errors.error.double().numpy()
-    half = half_width(errors.scale, errors.share)
-    plain = interval_score(wrong, half)
-    seen = np.isfinite(plain)
-    rest = tuple(range(plain.ndim - 1))
-    level = np.where(seen, plain, 0.0).sum(rest) / np.maximum(seen.sum(rest), 1)
-    if coefficients is not None:
-        a, b = coefficients.double().numpy().T
-        half = half * np.exp(a + b * (errors.share.double().numpy() - 0.5))
-    relative = interval_score(wrong, half) / np.where(level > 0, level, 1.0)
-    known = np.isfinite(relative)
-    total = np.where(known, relative, 0.0).reshape(len(relative), -1).sum(1)
-    count = known.reshape(len(known), -1).sum(1)
-    return torch.from_numpy(np.where(count > 0, total / np.maximum(count, 1), math.nan))
+
+    def found(of: Width | None) -> tuple[Tensor, Tensor]:
+        wrong, half, known = _half(errors, of)
+        sd = (half / NORMAL_95).numpy()
+        return torch.from_numpy(crps(SplitNormal(np.zeros_like(sd), sd, sd), wrong)), known
+
+    (score, known), (plain, _) = found(width), found(None)
+    there = known.flatten(1).sum(1)
+    total = _over_level(score, plain, known).flatten(1).sum(1)
+    return torch.where(there > 0, total / there.clamp(min=1), torch.nan)

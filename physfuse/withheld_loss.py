@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from physfuse.carried import carried, residuals
+from physfuse.carried import carried, nearest, residuals
 from physfuse.inference.adjoint import linearise_with_graph
 from physfuse.inference.gauss_newton import (
     Problem,
@@ -172,7 +172,10 @@ def _errors(hybrid: Hybrid, found: _Predicted, target: Stream) -> Errors:
     square = found.noise**2 + found.variance
     share = found.variance / square
     return Errors(
-        torch.where(known, error[..., at], torch.nan), square.sqrt()[..., at], share[..., at]
+        torch.where(known, error[..., at], torch.nan),
+        square.sqrt()[..., at],
+        share[..., at],
+        found.distance[..., None],
     )
 
 
@@ -222,13 +225,14 @@ class _Predicted(NamedTuple):
     """Prediction of every target, each (P, T, C).
 
     ``noise`` is the scale that is left of it, ``variance`` what the state leaves open, ``ratio``
-    the residual in spreads of the misfit.
+    the residual in spreads of the misfit, ``distance`` (P, T) that to the nearest image. [day]
     """
 
     centre: Tensor
     noise: Tensor
     variance: Tensor
     ratio: Tensor
+    distance: Tensor
 
 
 def _all_predicted(
@@ -301,7 +305,8 @@ def _predicted(
     mean = torch.stack([part.mean for part in noise], 1)
     left = 1 - torch.stack([part.explained for part in noise], 1)
     centre = linear.channel + gain * z + sd * mean
-    return _Predicted(centre, sd * left.sqrt(), variance, missed / gain.detach())
+    away = nearest(known, days)
+    return _Predicted(centre, sd * left.sqrt(), variance, missed / gain.detach(), away)
 
 
 def _judged(found: _Predicted, target: Stream) -> Judged:

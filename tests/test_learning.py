@@ -12,6 +12,7 @@ from physfuse import learning
 from physfuse.learning import HALVINGS, learn
 from physfuse.lessons import FieldLesson, Gain, Lesson
 from physfuse.models.hybrid import Hybrid
+from physfuse.models.width import Width
 
 BANDS = ["B04", "B08"]
 NO_GAIN = Gain(0.0, 0.1, 8)
@@ -21,9 +22,9 @@ class Pretended(Lesson):
     """Eight held-out pixels whose loss falls with what is learned, of one more than of another."""
 
     def __init__(
-        self, worth: dict[str, float], scatter: float = 0.1, spread: Gain = NO_GAIN
+        self, worth: dict[str, float], scatter: float = 0.1, width: Gain = NO_GAIN
     ) -> None:
-        self.worth, self.scatter, self.spread = worth, scatter, spread
+        self.worth, self.scatter, self.width = worth, scatter, width
 
     def judge(self, hybrid: Hybrid) -> torch.Tensor:
         gain = sum(w * size(hybrid, part) for part, w in self.worth.items())
@@ -31,8 +32,9 @@ class Pretended(Lesson):
         each = torch.linspace(-1.0, 1.0, 8, dtype=torch.float64)
         return -gain + self.scatter * learned * each
 
-    def learn_spread(self, hybrid: Hybrid, seed: int) -> tuple[torch.Tensor, Gain]:
-        return torch.full((len(BANDS), 2), -0.3), self.spread
+    def learn_width(self, hybrid: Hybrid, seed: int) -> tuple[Width, Gain]:
+        level = torch.full((len(BANDS),), -0.3)
+        return Width(level, torch.zeros_like(level), torch.zeros(3)), self.width
 
     def loss(self, module: torch.nn.Module, generator: torch.Generator) -> torch.Tensor:
         return -sum(p.sum() for p in module.parameters())
@@ -64,10 +66,10 @@ def found(
     *,
     scatter: float = 0.1,
     labels: dict[str, float] | None = None,
-    spread: Gain = NO_GAIN,
+    width: Gain = NO_GAIN,
 ) -> learning.Learned:
     return learn(
-        Pretended(worth, scatter, spread),
+        Pretended(worth, scatter, width),
         None if labels is None else Field(labels),
         folder,
         bands=BANDS,
@@ -95,14 +97,14 @@ def test_what_nobody_gains_from_leaves_physics(tmp_path: Path):
 def test_a_width_of_predictions_is_kept_where_held_out_pixels_confirm_it(tmp_path: Path):
     nothing = {"residual": -1.0, "prior": -1.0}
     sure, unsure = Gain(0.1, 0.02, 8), Gain(0.1, 0.2, 8)
-    one = found(nothing, tmp_path / "a", spread=sure)
-    assert one.kept == ("spread",)
-    assert one.spread == sure
-    assert bool((one.hybrid.spread == -0.3).all())
+    one = found(nothing, tmp_path / "a", width=sure)
+    assert one.kept == ("width",)
+    assert one.width == sure
+    assert bool((one.hybrid.spread[:, 0] == -0.3).all())
     assert size(one.hybrid, "residual") == 0
-    other = found(nothing, tmp_path / "b", spread=unsure)
+    other = found(nothing, tmp_path / "b", width=unsure)
     assert other.kept == ()
-    assert other.spread == unsure
+    assert other.width == unsure
     assert not other.hybrid.spread.any()
 
 

@@ -36,10 +36,10 @@ from .context import (
 from .noise import NoiseNet
 from .prior import YEAR, PriorNet, season_harmonics
 from .residual import ResidualNet
+from .width import N_FEATURES, Width
 
 POLARIZATIONS = ("VV", "VH")
 HARMONICS = 2
-LARGEST_LOG = math.log(4.0)  # of the factor on the spread of predictions
 NO_CONTEXT: Mapping[str, Sequence[float]] = MappingProxyType({})
 LASTING_SHARE, LASTING_DAYS = 0.8, 40.0
 """First share and time scale of the part of the noise that lasts; see :mod:`physfuse.carried`."""
@@ -75,6 +75,7 @@ class Hybrid(nn.Module):
 
     lasting: Tensor
     spread: Tensor
+    spread_slopes: Tensor
     context_mean: Tensor
     context_sd: Tensor
     state_mean: Tensor
@@ -119,6 +120,7 @@ class Hybrid(nn.Module):
         start = [math.log(LASTING_SHARE / (1 - LASTING_SHARE)), math.log(LASTING_DAYS)]
         self.lasting = nn.Parameter(torch.tensor(start).expand(len(bands), 2).clone())
         self.register_buffer("spread", torch.zeros(len(bands), 2))
+        self.register_buffer("spread_slopes", torch.zeros(N_FEATURES))
 
     def shift(
         self,
@@ -253,39 +255,35 @@ class Hybrid(nn.Module):
         at = self.lasting[torch.tensor([_known(b, self.bands) for b in bands])].to(torch.float64)
         return torch.sigmoid(at[:, 0]), at[:, 1].exp()
 
-    def widened(
-        self, bands: Sequence[str], share: Float[Tensor, "*batch bands"]
-    ) -> Float[Tensor, "*batch bands"]:
-        """Factor on the spread of what is predicted of an image; the states' own are left alone.
+    def width(self, bands: Sequence[str]) -> Width:
+        """What the spread of a prediction is multiplied by; the states' own are left alone.
 
         Parameters
         ----------
         bands : sequence of str
-        share : Tensor, shape (..., C)
-            Of the state in the variance of the prediction, 0 to 1. [1]
 
         Returns
         -------
-        Tensor, shape (..., C), float64
-            In [1/4, 4]. [1]
+        Width
         """
         at = self.spread[torch.tensor([_known(b, self.bands) for b in bands])].to(torch.float64)
-        return (at[:, 0] + at[:, 1] * (share - 0.5)).clamp(-LARGEST_LOG, LARGEST_LOG).exp()
+        return Width(at[:, 0], at[:, 1], self.spread_slopes.to(torch.float64))
 
-    def with_spread(self, coefficients: Float[Tensor, "bands 2"]) -> Hybrid:
-        """The same with another factor on the spread of its predictions.
+    def with_width(self, width: Width) -> Hybrid:
+        """The same with another width of its predictions.
 
         Parameters
         ----------
-        coefficients : Tensor, shape (C, 2)
-            Of each band: logarithm of the factor at a share of one half, and its slope.
+        width : Width
+            Of all bands that it knows.
 
         Returns
         -------
         Hybrid
         """
         other = copy.deepcopy(self)
-        other.spread.copy_(coefficients)
+        other.spread.copy_(torch.stack([width.level, width.typical], -1))
+        other.spread_slopes.copy_(width.slopes)
         return other
 
     def dressed(
