@@ -36,7 +36,7 @@ MODELS = {
     "physics-calibrated": "the same with what all pixels share calibrated on a sample of them",
     "learned-sim": "factors of encoders trained on simulations only, in the same smoother",
     "learned": "a network that has seen the season, trained on simulations; no physics is called",
-    "hybrid": "physics with a learned prior mean, a bounded residual and learned noise",
+    "hybrid": "physics with a learned prior mean, a bounded residual, learned noise and width",
 }
 """Models that can be asked for, each with what it is."""
 
