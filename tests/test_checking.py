@@ -210,6 +210,15 @@ def test_a_description_that_makes_no_sense_is_refused(change: dict[str, Any], me
         described(**change)
 
 
+def test_an_argument_may_be_held_fixed() -> None:
+    """The other laws are judged at its one value; a law about it does not pass unseen."""
+    fixed = {**OWN.domain, "slope": Domain(2.0, 2.0, "1")}
+    check(dataclasses.replace(OWN, domain=fixed, laws=GENERAL_LAWS), max_examples=3)
+    fixed = {**OWN.domain, "soil_moisture": Domain(0.2, 0.2, "m3 m-3")}
+    with pytest.raises(LawBrokenError, match="and depends on soil_moisture at all"):
+        check(dataclasses.replace(OWN, domain=fixed), max_examples=3)
+
+
 def test_a_single_string_is_one_name() -> None:
     model = described(laws="output_is_finite", outputs="vv")
     assert (model.laws, model.outputs) == (("output_is_finite",), ("vv",))

@@ -57,7 +57,8 @@ class ForwardModel:
         shape (..., output) in their dtype. Of a module, or a method of one, a copy in the dtype
         and on the device of the arguments is run; a closure around a module has to cast itself.
     domain : mapping of str to Domain
-        Every argument of the function and its domain, in the function's order.
+        Every argument of the function and its domain, in the function's order; equal bounds hold
+        an argument fixed.
     outputs : tuple of str
         Names of what lies on the last axis of the result. A trailing number, as in
         ``reflectance_670``, is a wavelength in nm.
@@ -77,8 +78,8 @@ class ForwardModel:
     UnknownNameError
         A kind that there is not.
     DomainError
-        No arguments or outputs, an output twice, or a domain that is none or whose bounds are not
-        finite and ascending.
+        No arguments or outputs, an output twice, or a domain that is none or whose bounds are
+        infinite or reversed.
     """
 
     name: str
@@ -153,7 +154,7 @@ def _check_domain(what: str, domain: object) -> None:
     """Refuse a domain of an argument that is none or that holds nothing."""
     if not isinstance(domain, Domain):
         raise DomainError(f"{what} is {domain!r}; give Domain(low, high, unit)")
-    if not -math.inf < domain.low < domain.high < math.inf:
+    if not -math.inf < domain.low <= domain.high < math.inf:
         raise DomainError(
             f"{what} goes from {domain.low} to {domain.high}; give finite bounds, the low one first"
         )
