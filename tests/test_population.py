@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from physfuse.cube import open_optical
@@ -110,7 +110,6 @@ def test_the_warning_names_at_most_four_and_no_more_than_are_clear():
     assert len(Identifiability(population=broken).warnings) == 1
 
 
-@settings(max_examples=20)
 @given(seed=st.integers(0, 10_000), scale=st.floats(0.01, 100.0), offset=st.floats(-10.0, 10.0))
 def test_chance_knows_no_unit(seed: int, scale: float, offset: float):
     rng = np.random.default_rng(seed)

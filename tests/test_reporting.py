@@ -15,6 +15,12 @@ from physfuse.inference.state import STATE_TABLE
 from physfuse.simulation import Simulation, simulate_fields
 
 
+@pytest.fixture(autouse=True)
+def few_simulated(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is simulated here is not judged."""
+    monkeypatch.setattr("physfuse.identifiability.exchange.LEAST_SIMULATED", 16)
+
+
 @pytest.fixture(scope="module")
 def season() -> Simulation:
     """Six points over two months."""
@@ -33,7 +39,7 @@ def test_report_of_physics_is_written_and_told(season: Simulation, tmp_path: Pat
     assert {"lai", "misfit_B04", "roughness"} <= names
     assert {"lai", "misfit_B04", "roughness"} <= beside
     assert content["warnings"] == found.report.warnings
-    assert "6 pixels beside 192 drawn from the model" in found.text()
+    assert "6 pixels beside 16 drawn from the model" in found.text()
     assert [path.parent for path in found.files] == [tmp_path / "r"] * len(found.files)
     left = {path.name for path in (tmp_path / "r").iterdir()}
     assert left == {path.name for path in found.files}
@@ -81,7 +87,7 @@ def test_command_line(
     monkeypatch.chdir(tmp_path)
     assert main(["report", "--optical", "optical.nc", "--sample", "4", "--quiet"]) == 0
     out = capsys.readouterr().out
-    assert "4 pixels beside 192" in out
+    assert "4 pixels beside 16" in out
     assert "variable" in out
     assert {path.name for path in tmp_path.iterdir()} == {"optical.nc"}
     assert main(["report"]) == 2

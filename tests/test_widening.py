@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import norm
 from scipy.stats import t as student
@@ -55,7 +55,6 @@ def test_the_interval_scales_and_lies_between_that_of_its_parts(scale: float, sh
     assert 1.64 < one < 2.14
 
 
-@settings(max_examples=30)
 @given(half=st.floats(0.1, 5.0))
 def test_the_score_is_least_for_the_true_interval(half: float):
     """A proper score: no interval is better, on average, than that of the distribution itself."""
