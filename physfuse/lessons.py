@@ -32,6 +32,7 @@ from physfuse.workers import in_order
 
 BATCH = 16  # pixel-years of one step
 PART = 8  # of them solved at once
+JUDGED_AT_ONCE = 64  # windows, where no gradient is kept
 HELD_OUT = 0.25  # of the sampled pixels
 CONFIDENCE = 0.975  # one-sided
 LEAST_PIXELS = 4
@@ -219,8 +220,13 @@ class Lesson:
         generator = torch.Generator().manual_seed(seed)
         self.judges, self.pupils, self.shown = drawn_roles(pixels, generator, given)
         self.start = optima(run, problem)
-        judged = problem.take(self.judges)
-        self.windows = [draw_windows(judged, self.knot_day, generator, (gap,)) for gap in GAPS]
+        self.windows = self._windows(self.judges, generator)
+
+    def _windows(self, pixels: Tensor, generator: torch.Generator) -> Windows:
+        """A window of each pixel for every gap, those of the first gap first."""
+        seen = self.problem.take(pixels)
+        drawn = [draw_windows(seen, self.knot_day, generator, (gap,)) for gap in GAPS]
+        return Windows(*(torch.cat(field) for field in zip(*drawn, strict=True)))
 
     def _judged(self, hybrid: Hybrid, pixels: Tensor, windows: Windows) -> Judged:
         x, c = self.start
@@ -252,51 +258,40 @@ class Lesson:
         generator = torch.Generator().manual_seed(seed)
         order = torch.randperm(len(self.pupils), generator=generator)[:WIDTH_PUPILS]
         pupils = self.pupils[order.sort().values]
-        seen = self.problem.take(pupils)
-        windows = [draw_windows(seen, self.knot_day, generator, (gap,)) for gap in GAPS]
-        width = fitted(self._errors(hybrid, pupils, windows))
+        width = fitted(self._errors(hybrid, pupils, self._windows(pupils, generator)))
         judged = self._errors(hybrid, self.judges, self.windows)
         fall = scores(judged) - scores(judged, width)
         return width, Gain.of(fall[fall.isfinite()])
 
-    def _errors(self, hybrid: Hybrid, pixels: Tensor, windows: Sequence[Windows]) -> Errors:
-        """Of all windows of some pixels, (P, T, C)."""
+    def _errors(self, hybrid: Hybrid, pixels: Tensor, windows: Windows) -> Errors:
+        """Of the windows of every gap of some pixels, (P, T, C)."""
         x, c = self.start
+        n = len(pixels)
 
-        def work(job: tuple[Tensor, Windows]) -> Errors:
-            at, shut = job
-            own = pixels[at]
+        def work(at: Tensor) -> Errors:
+            own = pixels[at % n]
             return withheld_errors(
                 hybrid,
                 self.problem.take(own),
                 self.knot_day,
-                shut.take(at),
+                windows.take(at),
                 (x[:, own], c[own]),
                 south=self.run.south,
             )
 
-        parts = torch.arange(len(pixels)).split(4 * PART)
-        found = list(in_order(work, [(at, shut) for shut in windows for at in parts]))
-        n = len(parts)
-        of_window = [
-            [torch.cat(f) for f in zip(*found[i : i + n], strict=True)]
-            for i in range(0, len(found), n)
-        ]
-        return Errors(*(torch.cat(field, 1) for field in zip(*of_window, strict=True)))
+        parts = list(in_order(work, torch.arange(len(GAPS) * n).split(JUDGED_AT_ONCE)))
+        fields = (torch.cat(field).split(n) for field in zip(*parts, strict=True))
+        return Errors(*(torch.cat(of_gap, 1) for of_gap in fields))
 
     def judge(self, hybrid: Hybrid) -> Tensor:
         """Loss of every held-out pixel, the mean over its windows."""
+        n = len(self.judges)
 
-        def work(job: tuple[Tensor, Windows]) -> Judged:
+        def work(at: Tensor) -> Judged:
             with torch.no_grad():
-                return self._judged(hybrid, *job)
+                return self._judged(hybrid, self.judges[at % n], self.windows.take(at))
 
-        jobs = [
-            (self.judges[at], windows.take(at))
-            for windows in self.windows
-            for at in torch.arange(len(self.judges)).split(4 * PART)
-        ]
-        found = list(in_order(work, jobs))
+        found = list(in_order(work, torch.arange(len(GAPS) * n).split(JUDGED_AT_ONCE)))
         loss = torch.cat([f.loss * f.channels for f in found]).view(len(GAPS), -1)
         count = torch.cat([f.channels for f in found]).view(len(GAPS), -1)
         each = torch.where(count > 0, loss / count.clamp(min=1), torch.nan)

@@ -274,20 +274,24 @@ class PriorKnots(NamedTuple):
     upper_entries: Float[Tensor, "steps pixels entries"]
     place: Float[Tensor, "places mm"]
 
-    def diagonal(self, k: int, ridge: Float[Tensor, "pixels m"]) -> Float[Tensor, "pixels m m"]:
-        """Block (k, k) with something added to its diagonal."""
-        entries = torch.cat([self.entries[k], ridge], -1)
-        m = ridge.shape[-1]
-        return torch.addmm(self.shared[k], entries, self.place).view(-1, m, m)
+    def diagonal(
+        self, first: int, ridge: Float[Tensor, "some pixels m"]
+    ) -> Float[Tensor, "some pixels m m"]:
+        """Blocks (k, k) from the first knot on, with something added to their diagonals."""
+        stop = first + len(ridge)
+        entries = torch.cat([self.entries[first:stop], ridge], -1)
+        return self._filled(self.shared[first:stop], entries)
 
-    def upper(self, k: int) -> Float[Tensor, "pixels m m"] | None:
-        """Block (k, k+1); None after the last knot."""
-        if k == len(self.shared_upper):
-            return None
-        entries = self.upper_entries[k]
-        m = len(self.place) - entries.shape[-1]
-        block = torch.addmm(self.shared_upper[k], entries, self.place[: entries.shape[-1]])
-        return block.view(-1, m, m)
+    def upper(self, first: int, stop: int) -> Float[Tensor, "some pixels m m"]:
+        """Blocks (k, k+1) from the first knot to before the last named, where there are any."""
+        return self._filled(self.shared_upper[first:stop], self.upper_entries[first:stop])
+
+    def _filled(self, shared: Tensor, entries: Tensor) -> Tensor:
+        n_pixels, n_entries = entries.shape[1:]
+        m = len(self.place) - self.upper_entries.shape[-1]
+        place = self.place[:n_entries].expand(len(entries), -1, -1)
+        block = torch.baddbmm(shared[:, None], entries, place)
+        return block.view(-1, n_pixels, m, m)
 
 
 def markov_prior(steps: Transitions, weights: Float[Tensor, "steps pixels jumps"]) -> Prior:
@@ -338,11 +342,8 @@ def prior_blocks(steps: Transitions, weights: Float[Tensor, "steps pixels jumps"
     n_steps, n_pixels = weights.shape[:2]
     m = steps.a.shape[-1]
     knots = markov_prior(steps, weights).knots(torch.float64)
-    none = steps.a.new_zeros(n_pixels, m)
-    diagonal = torch.stack([knots.diagonal(k, none) for k in range(n_steps + 1)])
-    upper = [knots.upper(k) for k in range(n_steps)]
-    joined = torch.stack([block for block in upper if block is not None]) if upper else None
-    return PriorBlocks(diagonal, diagonal[:0] if joined is None else joined)
+    none = steps.a.new_zeros(n_steps + 1, n_pixels, m)
+    return PriorBlocks(knots.diagonal(0, none), knots.upper(0, n_steps))
 
 
 def prior_force(

@@ -2,7 +2,7 @@
 
 A factor is H' W H and H' W r with H the derivatives of an acquisition's channels by (x_t, c), W
 their precision and r what is left of the observation. It is kept as its two thin sides [H | r] and
-W [H | r]; the products are formed when the elimination reaches the knot.
+W [H | r]; the products are formed when the elimination reaches the knots.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ class KnotOrder(NamedTuple):
     pair : Tensor of int, shape (N,)
         Index into the flattened (P, A).
     pixel : Tensor of int, shape (N,)
+    place_of_pixel : Tensor of int, shape (N,)
+        Index into the flattened (K, P).
     bounds : tuple of int, length K + 1
         Acquisitions of knot k are those from bounds[k] to bounds[k + 1].
     every_pixel : tuple of bool, length K
@@ -38,6 +40,7 @@ class KnotOrder(NamedTuple):
 
     pair: Int[Tensor, " seen"]
     pixel: Int[Tensor, " seen"]
+    place_of_pixel: Int[Tensor, " seen"]
     bounds: tuple[int, ...]
     every_pixel: tuple[bool, ...]
     run_lengths: tuple[int, ...]
@@ -84,7 +87,15 @@ def knot_order(stream: Stream, n_knots: int, n_columns: int) -> KnotOrder:
     last = torch.nn.functional.pad(last[..., :-1], (0, 1), value=1)
     place = torch.nn.functional.pad(place[..., :n_columns], (0, 1))
     place = torch.cat([place, last.expand(len(place), 1, -1)], 1)
-    return KnotOrder(pair, pixel, tuple(bounds), every_pixel, tuple(lengths.tolist()), place)
+    return KnotOrder(
+        pair,
+        pixel,
+        knot * n_pixels + pixel,
+        tuple(bounds),
+        every_pixel,
+        tuple(lengths.tolist()),
+        place,
+    )
 
 
 class FactorSides(NamedTuple):
@@ -105,17 +116,43 @@ class FactorSides(NamedTuple):
         """Factors with some times the information."""
         return self if factor == 1.0 else self._replace(weighted=factor * self.weighted)
 
-    def at(self, k: int, m: int) -> tuple[Addend, Addend] | None:
-        """Parts of one knot: for the rows of its m components, and for those of the constants."""
-        here = self.order.at(k)
+    def of_knots(
+        self, first: int, stop: int, m: int, n_pixels: int
+    ) -> tuple[Addend, Addend] | None:
+        """Parts of some knots: for the rows of their m components, and for the constants.
+
+        Parameters
+        ----------
+        first, stop : int
+            The knots from ``first`` to before ``stop``.
+        m, n_pixels : int
+
+        Returns
+        -------
+        tuple of Addend, or None
+            The first to the blocks of every knot and pixel, flattened (stop - first, P), the
+            second to those of every pixel; None where nothing was observed.
+        """
+        order = self.order
+        here = slice(order.bounds[first], order.bounds[stop])
         if here.start == here.stop:
             return None
-        pixel = None if self.order.every_pixel[k] else self.order.pixel[here]
         plain, weighted = self.plain[here], self.weighted[here]
-        return (
-            Addend(pixel, plain[..., :m], weighted),
-            Addend(pixel, plain[..., m:-1], weighted[..., m:]),
-        )
+        left, right = plain[..., m:-1], weighted[..., m:]
+        if all(order.every_pixel[first:stop]):
+            rows = Addend(None, plain[..., :m], weighted)
+            if stop - first > 1:
+                left, right = (_by_pixel(part, n_pixels) for part in (left, right))
+            return rows, Addend(None, left, right)
+        place = order.place_of_pixel[here] - first * n_pixels
+        return Addend(place, plain[..., :m], weighted), Addend(order.pixel[here], left, right)
+
+
+def _by_pixel(sides: Tensor, n_pixels: int) -> Tensor:
+    """One acquisition of each pixel at each knot as more channels of one acquisition, (P, ., .)."""
+    channels, columns = sides.shape[1:]
+    by_pixel = sides.view(-1, n_pixels, channels, columns).transpose(0, 1)
+    return by_pixel.reshape(n_pixels, -1, columns)
 
 
 def factor_sides(

@@ -36,6 +36,9 @@ from .state import StateLayout
 
 LAI_CEILING = 10.0  # m2 m-2; above it a soft penalty
 LAI_CEILING_SD = 0.5  # m2 m-2
+NUMBERS_AT_ONCE = 2**17
+"""In the rows of the knots that are assembled together: few pixels take many knots at a time, so
+that starting operations does not cost more than they do; many take one, which stays in cache."""
 
 
 class Status(IntEnum):
@@ -447,19 +450,25 @@ def _knots(
     force: Float[Tensor, "knots pixels m"],
     n: int,
 ) -> Iterator[Knot]:
-    """Blocks of one knot after the other."""
-    m = ridge.shape[-1]
+    """Blocks of one knot after the other, made for some knots at a time."""
+    n_knots, n_pixels, m = ridge.shape
     blocks = prior.knots(ridge.dtype)
-    border = ridge.new_zeros(ridge.shape[1], m, n)
-    for k in range(len(ridge)):
-        rows = torch.cat([blocks.diagonal(k, ridge[k]), border, force[k][..., None]], -1)
+    size = max(1, NUMBERS_AT_ONCE // max(1, n_pixels * m * (m + n + 1)))
+    for first in range(0, n_knots, size):
+        stop = min(first + size, n_knots)
+        diagonal = blocks.diagonal(first, ridge[first:stop])
+        border = diagonal.new_zeros(*diagonal.shape[:-1], n)
+        rows = torch.cat([diagonal, border, force[first:stop, ..., None]], -1).flatten(0, 1)
         constants = []
         for stream in factors:
-            addends = stream.at(k, m)
+            addends = stream.of_knots(first, stop, m, n_pixels)
             if addends is not None:
                 rows = addends[0].added_to(rows)
                 constants.append(addends[1])
-        yield Knot(rows, blocks.upper(k), tuple(constants))
+        uppers = [*blocks.upper(first, stop), None]  # of which the last knot has none
+        for k, own in enumerate(rows.unflatten(0, (-1, n_pixels))):
+            yield Knot(own, uppers[k], tuple(constants))
+            constants = []
 
 
 def ceiling(problem: Problem, x: Tensor) -> tuple[Tensor, Tensor]:

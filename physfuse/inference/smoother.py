@@ -181,10 +181,12 @@ def eliminate(knots: Iterable[Knot], corner: Float[Tensor, "pixels n columns"]) 
     failed: list[Tensor] = []
     pending: list[Tensor] = []
     reduction: Tensor | None = None
+    eye: Tensor | None = None
     for knot in knots:
         rows = knot.rows if reduction is None else knot.rows - reduction
         m = rows.shape[-2]
-        eye = torch.eye(m, dtype=rows.dtype, device=rows.device).expand(len(rows), m, m)
+        if eye is None:
+            eye = torch.eye(m, dtype=rows.dtype, device=rows.device).expand(len(rows), m, m)
         factor, info = torch.linalg.cholesky_ex(rows[..., :m])
         failed.append(info)
         inverse = torch.linalg.solve_triangular(factor, eye, upper=False)

@@ -583,7 +583,7 @@ def data_blocks(
     corner = torch.zeros(problem.n_pixels, n, n + 1, dtype=DOUBLE)
     for factors in data_factors(problem, state, DOUBLE, scale):
         for k in range(problem.n_knots):
-            addends = factors.at(k, m)
+            addends = factors.of_knots(k, k + 1, m, problem.n_pixels)
             if addends is not None:
                 rows[k] = addends[0].added_to(rows[k])
                 corner = addends[1].added_to(corner)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from physfuse.inference import likelihood
+from physfuse.inference import gauss_newton, likelihood
 from physfuse.inference.dynamics import markov_prior, transitions
 from physfuse.inference.gauss_newton import (
     Options,
@@ -144,10 +144,17 @@ def test_cost_is_the_negative_log_posterior():
     assert (values[0] != values[1]).all()
 
 
+@pytest.mark.parametrize("blank", [0.0, 0.3])  # every acquisition one of each pixel, or not
+@pytest.mark.parametrize("knots_at_once", [1, 3, 8])
 @pytest.mark.parametrize("damping", [None, 3.0])
-def test_step_is_the_dense_gauss_newton_step(damping: float | None):
-    problem, _, _ = simulated(3, blank=0.3)
+def test_step_is_the_dense_gauss_newton_step(
+    damping: float | None, knots_at_once: int, blank: float, monkeypatch: pytest.MonkeyPatch
+):
+    problem, _, _ = simulated(3, blank=blank)
     layout, n_pixels = problem.layout, problem.n_pixels
+    columns = layout.n_varying + layout.n_constant + 1
+    numbers = knots_at_once * n_pixels * layout.n_varying * columns
+    monkeypatch.setattr(gauss_newton, "NUMBERS_AT_ONCE", numbers)
     m, n_knots = layout.n_varying, problem.n_knots
     x, c = random_state(problem, 4)
     at = layout.component_of("lai")

@@ -112,7 +112,7 @@ def blocks(problem: Problem, factors: tuple) -> tuple[Tensor, Tensor]:
     corner = torch.zeros(problem.n_pixels, n, n + 1, dtype=DOUBLE)
     for one in factors:
         for k in range(problem.n_knots):
-            addends = one.at(k, m)
+            addends = one.of_knots(k, k + 1, m, problem.n_pixels)
             if addends is not None:
                 rows[k] = addends[0].added_to(rows[k])
                 corner = addends[1].added_to(corner)
