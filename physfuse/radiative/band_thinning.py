@@ -78,7 +78,7 @@ def thin_quadrature(quadrature: BandQuadrature) -> BandQuadrature:
         wavelength_nm=quadrature.wavelength_nm[at],
         weight=torch.from_numpy(np.concatenate(weight)).to(quadrature.weight),
         band_index=quadrature.band_index[at],
-        max_error=quadrature.max_error + torch.tensor(errors).to(quadrature.max_error),
+        max_error=quadrature.max_error + quadrature.max_error.new_tensor(errors),
     )
 
 
@@ -120,20 +120,20 @@ def _numbers(values: Tensor) -> Array:
 
 def _canopies(wavelength_nm: Tensor) -> Tensor:
     """Reflectance of canopies drawn over more than the range of every parameter, (canopy, W)."""
-    generator = torch.Generator().manual_seed(1)
+    generator = torch.Generator("cpu").manual_seed(1)
     count = _CANOPIES // len(_KINDS)
     soils, films = soil_spectra(wavelength_nm), film_spectra(wavelength_nm)
-    found = torch.empty(count, len(_KINDS), len(wavelength_nm), dtype=torch.float64)
+    kinds = []
 
     def flat(low: float, high: float) -> Tensor:
         """Crowded at both ends, where the largest errors are."""
-        share = torch.rand(count, generator=generator, dtype=torch.float64)
+        share = torch.rand(count, generator=generator, dtype=torch.float64, device="cpu")
         return low + (high - low) * torch.sin(0.5 * torch.pi * share) ** 2
 
     def log_flat(low: float, high: float) -> Tensor:
         return flat(float(np.log(low)), float(np.log(high))).exp()
 
-    for kind, (version, film) in enumerate(_KINDS):
+    for version, film in _KINDS:
         cab, matter = flat(5, 100), log_flat(0.002, 0.02)
         canopy: dict[str, Any] = {"n": flat(1, 3), "cab": cab, "car": cab * flat(0.1, 0.45)}
         canopy |= {"cbrown": log_flat(0.005, 1.5), "cw": log_flat(0.002, 0.06)}
@@ -150,5 +150,5 @@ def _canopies(wavelength_nm: Tensor) -> Tensor:
         if film:
             rsoil = soil_film(moisture, rsoil, films)
         constants = leaf_spectra(wavelength_nm, version=version)
-        found[:, kind] = prosail(**canopy, rsoil=rsoil, spectra=constants)
-    return found.flatten(0, 1)
+        kinds.append(prosail(**canopy, rsoil=rsoil, spectra=constants))
+    return torch.stack(kinds, 1).flatten(0, 1)
