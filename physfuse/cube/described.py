@@ -90,8 +90,11 @@ def described_bands(
                 f"(band, {_AXIS}), with the wavelengths as coordinate {_AXIS}"
             )
         wavelength = _nanometres(dataset, _AXIS, label)
-        response = load_values(table.transpose("band", _AXIS), label).astype(np.float64)
+        rising = np.argsort(wavelength)
+        wavelength = wavelength[rising]
+        response = _numbers(table.transpose("band", _AXIS), label)[:, rising]
         has = np.isfinite(response)
+        _refuse_gaps(RESPONSE, names, np.asarray(~has.any(axis=1)), label)
         with _told_of(label):
             full = band_quadrature_from_response(
                 {
@@ -110,12 +113,7 @@ def described_bands(
                 "(band)"
             )
         values = _nanometres(dataset, name, label)
-        missing = [band for band, value in zip(names, values, strict=True) if np.isnan(value)]
-        if missing:
-            raise CubeError(
-                f"{label}: {name} is not a number for {', '.join(missing)}; give it in nm, or "
-                "choose the other bands with cube.sel(band=[...])"
-            )
+        _refuse_gaps(name, names, ~np.isfinite(values), label)
         columns.append(values.tolist())
     with _told_of(label):
         full = band_quadrature_from_centre_width(
@@ -124,6 +122,24 @@ def described_bands(
             dtype=torch.float64,
         )
     return thin_quadrature(full)
+
+
+def _refuse_gaps(name: str, bands: tuple[str, ...], missing: NDArray[np.bool_], label: str) -> None:
+    """Refuse bands of which a cube does not say where they lie."""
+    if missing.any():
+        listed = ", ".join(band for band, gone in zip(bands, missing, strict=True) if gone)
+        raise CubeError(
+            f"{label}: {name} is not a number for {listed}; give it, or choose the other bands "
+            "with cube.sel(band=[...])"
+        )
+
+
+def _numbers(array: xr.DataArray, label: str) -> NDArray[np.float64]:
+    """Values of a description, in double precision."""
+    if array.dtype.kind not in "fiu":
+        raise CubeError(f"{label}: {array.name} holds {array.dtype}; allowed: real numbers")
+    values: NDArray[np.float64] = load_values(array, label).astype(np.float64)
+    return values
 
 
 @contextmanager
@@ -138,7 +154,7 @@ def _told_of(label: str) -> Iterator[None]:
 def _nanometres(dataset: xr.Dataset, name: str, label: str) -> NDArray[np.float64]:
     """Values of a wavelength or width in nm, whatever the unit it came in."""
     array = dataset[name]
-    values = load_values(array, label).astype(np.float64)
+    values = _numbers(array, label)
     unit = str(array.attrs.get("units", "")).strip()
     if unit.lower() in _MICROMETRES:
         return 1e3 * values

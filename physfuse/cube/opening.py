@@ -43,6 +43,7 @@ Source = xr.Dataset | str | Path
 CUSTOM = "custom"
 """Name of a sensor whose bands a cube describes and which it does not name."""
 
+_NAMELESS = {"", "nan", "None"}
 _WIDE = 2.5  # degrees of latitude or longitude from which the sun is computed pixel by pixel
 _UNKNOWN_ORBIT = "unknown"
 _EXPECTED_NEGATIVE = 0.1  # share of backscatter that noise subtraction may bring to 0 and below
@@ -382,7 +383,7 @@ def _way_out() -> Iterator[None]:
 def _sensor(data: CubeData) -> tuple[tuple[str, ...], defaults.BandFamily, bool]:
     """Platform of each acquisition, its bands, and whether the cube itself describes these."""
     given = data.along_time("platform")
-    names = sorted({defaults.label_text(name) for name in (() if given is None else given)})
+    names = sorted({defaults.label_text(n) for n in (() if given is None else given)} - _NAMELESS)
     if not is_described(data.dataset) or any(defaults.is_platform(n, "optical") for n in names):
         with _way_out():
             platforms = _platforms(data, "optical")

@@ -129,9 +129,11 @@ def test_responses_need_not_share_their_wavelengths() -> None:
     np.testing.assert_allclose(seen_by(found), seen_by(expected), atol=1e-5)
 
 
-def test_without_a_platform_the_bands_of_the_cube_count() -> None:
-    cube = own()
-    del cube.attrs["platform"]
+@pytest.mark.parametrize("name", [None, "", np.nan])
+def test_without_a_platform_the_bands_of_the_cube_count(name: Any) -> None:
+    cube = own(platform=name)
+    if name is None:
+        del cube.attrs["platform"]
     found = opened(cube)
     assert found.platform[0] == "custom"
     assert found.quadrature("custom", torch.float32).bands == tuple(CENTRES)
@@ -175,6 +177,7 @@ def test_equal_names_are_equal_bands_within_a_mission_only() -> None:
             UnitError,
             "wavelength.*micrometres.*units",
         ),
+        ({"fwhm": ("band", list("abcde"))}, CubeError, "fwhm holds <U1.*real numbers"),
         (
             {"fwhm": ("band", [50.0, 36, 31, 16, 40], {"units": "cm-1"})},
             UnitError,
@@ -189,6 +192,16 @@ def test_a_description_that_makes_no_sense_is_refused(
     with pytest.raises(error, match=message) as told:
         open_optical(cube)
     assert "optical" in str(told.value)
+
+
+def test_responses_may_fall_and_each_band_needs_one() -> None:
+    cube = by_table(own())
+    falling = opened(cube.isel(response_wavelength=slice(None, None, -1)))
+    expected = opened(cube).quadrature("Kestrel-1", torch.float64)
+    assert torch.equal(falling.quadrature("Kestrel-1", torch.float64).weight, expected.weight)
+    without = cube.spectral_response.where(cube.band != "red")
+    with pytest.raises(CubeError, match="spectral_response is not a number for red"):
+        open_optical(cube.assign(spectral_response=without))
 
 
 def test_a_response_with_another_axis_is_refused() -> None:
