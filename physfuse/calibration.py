@@ -526,7 +526,7 @@ def sensors_of(optical: Sequence[OpticalCube], radar: Sequence[RadarCube]) -> Se
     """Channels and orbits of the cubes of a run."""
     orbits = sorted({o for cube in radar for o in cube.orbit or ()})
     return Sensors(
-        tuple(dict.fromkeys(b for cube in optical for b in cube.bands)),
+        tuple(dict.fromkeys(b for cube in optical for b in cube.band_labels)),
         tuple(dict.fromkeys(p for cube in radar for p in cube.polarizations)),
         tuple(orbits),
     )

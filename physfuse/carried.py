@@ -9,7 +9,7 @@ scale were chosen on the development targets of ``benchmarks/science/spain.py``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -62,6 +62,7 @@ def residuals(
     knot_day: Float[Tensor, " knots"],
     sensor: str,
     channels: Sequence[str],
+    is_same: Callable[[str], bool] = lambda platform: True,
 ) -> Residuals:
     """Residuals of the images of a sensor at a solution.
 
@@ -74,6 +75,8 @@ def residuals(
     sensor : {"optical", "radar"}
     channels : sequence of str, length C
         Which ones; a stream that has not got one saw nothing in it.
+    is_same : callable
+        Whether a platform's channels are those of these names; images of others are left out.
 
     Returns
     -------
@@ -85,7 +88,8 @@ def residuals(
     values = [like.new_zeros(problem.n_pixels, 0, len(channels))]
     variances = list(values)
     for stream, linear, frozen in zip(problem.streams, state.linear, state.frozen, strict=True):
-        if stream.sensor != sensor:
+        platform = getattr(stream.operator, "platform", "")
+        if stream.sensor != sensor or not is_same(platform):
             continue
         difference = residual(stream, linear, frozen, local_state(stream, state.x, state.c))
         weight = channel_weight(stream, frozen, difference) * frozen.sd**2

@@ -201,6 +201,27 @@ def platform_name(name: object, sensor: str) -> str:
     raise unknown_name(f"{sensor} platform", text, known)
 
 
+def is_platform(name: object, sensor: str) -> bool:
+    """Whether :func:`platform_name` knows a name.
+
+    Parameters
+    ----------
+    name : object
+        Any spelling.
+    sensor : {"optical", "radar"}
+        The kind of cube the name stands in.
+
+    Returns
+    -------
+    bool
+    """
+    try:
+        platform_name(name, sensor)
+    except UnknownNameError:
+        return False
+    return True
+
+
 def orbit_direction_name(name: object) -> str:
     """``"ascending"`` or ``"descending"`` from any spelling that begins like it.
 

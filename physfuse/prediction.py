@@ -32,7 +32,7 @@ from physfuse.models.hybrid import Hybrid
 from physfuse.output import PredictionWriter
 from physfuse.radiative.errors import CubeError
 from physfuse.radiative.radiometry import speckle_bias_db
-from physfuse.radiative.spectral import band_quadrature, mean_wavelengths
+from physfuse.radiative.spectral import mean_wavelengths
 from physfuse.readers import read_any
 from physfuse.run import Run, Solved
 from physfuse.streams import (
@@ -150,6 +150,7 @@ class Predictor:
                     torch.from_numpy(run.knot_days).to(torch.float64),
                     "optical",
                     self.target.bands,
+                    self.target.has_bands_of,
                 )
                 return _predict_optical(
                     run, self.target, posterior, known, geometry, generator, self.index
@@ -165,7 +166,7 @@ class Predictor:
 
 def _index_bands(cube: OpticalCube) -> tuple[int, int] | None:
     """Red and near-infrared band of the vegetation index, where the cube has both."""
-    return contrast_channels(mean_wavelengths(band_quadrature(cube.platform[0], cube.bands)))
+    return contrast_channels(mean_wavelengths(cube.quadrature(cube.platform[0], torch.float32)))
 
 
 def _unseen_rows(run: Run, target: OpticalCube | RadarCube) -> list[Variable]:
@@ -298,7 +299,7 @@ def _predict_optical(
             torch.from_numpy(np.broadcast_to(a[t], (n_pixels,)).astype(np.float64)) for a in angles
         )
         operator = OpticalOperator(
-            band_quadrature(cube.platform[t], cube.bands, dtype=run.plan.dtype),
+            cube.quadrature(cube.platform[t], run.plan.dtype),
             tts,
             tto,
             psi,

@@ -24,7 +24,6 @@ from physfuse.inference.state import (
     state_layout,
 )
 from physfuse.radiative.radiometry import optical_noise_sd, radar_channel_db, radar_channel_variance
-from physfuse.radiative.spectral import band_quadrature
 
 SUSPECT_SD = 0.1  # extra sd of a reflectance outside 0-1
 MISFIT_FLOOR, MISFIT_SLOPE = 0.003, 0.02
@@ -237,7 +236,7 @@ def optical_streams(
         chosen = np.flatnonzero(np.array([p == platform for p in cube.platform]))
         if not seen[chosen].any():
             continue
-        quadrature = band_quadrature(platform, cube.bands, dtype=plan.dtype)
+        quadrature = cube.quadrature(platform, plan.dtype)
         tts, tto, psi = (_angles(a, chosen) for a in angles)
         index, used = _compact(seen[chosen].any(1))
         original = torch.from_numpy(chosen)[index]

@@ -21,8 +21,10 @@ from physfuse.calibration import (
     Sensors,
     calibration_of,
     run_scalars,
+    sensors_of,
 )
 from physfuse.cli import main
+from physfuse.cube import open_optical
 from physfuse.errors import (
     CubeError,
     DomainError,
@@ -33,6 +35,7 @@ from physfuse.errors import (
 )
 from physfuse.inference.state import state_table
 from physfuse.simulation import simulate_fields
+from physfuse.streams import run_layout
 
 VV = Sensors((), ("VV",), ())
 
@@ -53,6 +56,35 @@ def found(cube: xr.Dataset, tmp_path_factory: pytest.TempPathFactory) -> tuple[C
     # three fields cannot say much of most scalars
     with pytest.warns(PhysfuseWarning, match="next to nothing of"):
         return calibrate(radar=cube, out=path, seed=2, quiet=True), path
+
+
+@pytest.mark.parametrize(
+    ("platform", "bands"), [("Landsat-8", ["B4", "B5"]), ("Kestrel-1", ["red", "nir"])]
+)
+def test_misfits_are_those_of_the_run_whatever_the_sensor(platform: str, bands: list[str]) -> None:
+    optical = xr.Dataset(
+        {
+            "reflectance": (("time", "band", "site"), np.full((3, 2, 1), 0.2)),
+            "clear": (("time", "site"), np.ones((3, 1))),
+        },
+        coords={
+            "time": np.array(
+                ["2021-05-01T10:40", "2021-05-04T10:40", "2021-05-06T10:40"], "M8[ns]"
+            ),
+            "band": bands,
+            "site": ["P"],
+            "wavelength": ("band", [655.0, 865.0]),
+            "fwhm": ("band", [37.0, 28.0]),
+        },
+        attrs={"platform": platform, "latitude": 51.0, "longitude": 5.0},
+    )
+    cubes = open_optical(optical)
+    rows = run_layout(cubes, [], 1)
+    scalars = run_scalars(sensors_of(cubes, []))
+    misfits = {n for one in scalars for n in one.one.log_sd if n.startswith("misfit_")}
+    assert len(misfits) == 2
+    for name in misfits:
+        assert rows.component_of(name) is not None or rows.slot_of(name, 0) is not None, name
 
 
 def daily(cube: xr.Dataset, **options: Any) -> xr.Dataset:

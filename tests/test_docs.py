@@ -103,3 +103,15 @@ def test_readme_and_help_say_where_the_page_is(
     with pytest.raises(SystemExit):
         main(["retrieve", "--help"])
     assert "docs/cubes.md" in capsys.readouterr().out
+
+
+MODEL_PAGES = sorted(
+    (Path(__file__).parents[1] / "docs" / "models").glob("*.md"), key=lambda page: page.name
+)
+
+
+@pytest.mark.parametrize("path", MODEL_PAGES, ids=lambda page: page.stem)
+def test_the_examples_of_a_model_page_run(path: Path, tmp_path: Path):
+    for number, block in enumerate(re.findall(r"```python\n(.*?)```", path.read_text(), re.S)):
+        (tmp_path / f"example_{number}.py").write_text(block)
+        runpy.run_path(str(tmp_path / f"example_{number}.py"))

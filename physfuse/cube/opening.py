@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import xarray as xr
 from jaxtyping import Float64
 
 from physfuse import defaults
-from physfuse.radiative.errors import CubeError, DomainError
+from physfuse.radiative.errors import CubeError, DomainError, UnknownNameError
 from physfuse.readers import no_collection, read_any
 from physfuse.sun import at_local_solar_time
 
@@ -29,6 +30,7 @@ from .checks import (
     warn,
 )
 from .data import CubeData
+from .described import HOW, RESPONSE, described_bands, is_described
 from .fill import HIGHEST_REFLECTANCE, LOWEST_REFLECTANCE, Fill, find_fill
 from .grid import Grid, check_common_grid, grid_of
 from .loading import load_values, reading
@@ -38,6 +40,10 @@ from .radar import RadarCube
 Source = xr.Dataset | str | Path
 """What a cube can be opened from: a Dataset, or the path of a file or store."""
 
+CUSTOM = "custom"
+"""Name of a sensor whose bands a cube describes and which it does not name."""
+
+_NAMELESS = {"", "nan", "None"}
 _WIDE = 2.5  # degrees of latitude or longitude from which the sun is computed pixel by pixel
 _UNKNOWN_ORBIT = "unknown"
 _EXPECTED_NEGATIVE = 0.1  # share of backscatter that noise subtraction may bring to 0 and below
@@ -139,9 +145,14 @@ def _open_optical(
 ) -> OpticalCube:
     data = _cube_data(dataset, "reflectance", "band", label, place, values)
     dataset, stated = data.dataset, data.stated
-    platforms = _platforms(data, "optical")
-    family = _one_family(platforms, label)
-    names = defaults.band_names(dataset["band"].values, family)
+    platforms, family, is_own = _sensor(data)
+    with _way_out():
+        names = defaults.band_names(dataset["band"].values, family)
+    described = None
+    if is_own:
+        described = described_bands(dataset, names, family.name, label)
+        if RESPONSE not in dataset.variables:
+            stated[RESPONSE] = "Gaussians of the cube's wavelength and fwhm (default)"
     land = [b for b in family.resolution if b not in family.atmospheric]
     bands = tuple(b for b in names if b in land)
     left_out = [b for b in names if b not in bands]
@@ -173,6 +184,7 @@ def _open_optical(
         tuple(names.index(b) for b in bands),
         None if has_sun and data.grid.place is None else _sun(data, has_sun),
         values,
+        described,
     )
     if values:
         _check_optical_values(cube)
@@ -357,6 +369,34 @@ def _check_radar_values(cube: RadarCube) -> None:
                 f"{cube.label}: {told}, more than noise subtracted beyond the signal explains "
                 f"({_EXPECTED_NEGATIVE:.0%}); they are dropped; set no data to NaN"
             )
+
+
+@contextmanager
+def _way_out() -> Iterator[None]:
+    """Tell of a sensor or band that is not known how it can be used all the same."""
+    try:
+        yield
+    except UnknownNameError as error:
+        raise UnknownNameError(f"{error}; {HOW}") from None
+
+
+def _sensor(data: CubeData) -> tuple[tuple[str, ...], defaults.BandFamily, bool]:
+    """Platform of each acquisition, its bands, and whether the cube itself describes these."""
+    given = data.along_time("platform")
+    names = sorted({defaults.label_text(n) for n in (() if given is None else given)} - _NAMELESS)
+    if not is_described(data.dataset) or any(defaults.is_platform(n, "optical") for n in names):
+        with _way_out():
+            platforms = _platforms(data, "optical")
+        return platforms, _one_family(platforms, data.label), False
+    if len(names) > 1:
+        raise CubeError(
+            f"{data.label}: its bands are described once, but it is of {' and '.join(names)}; "
+            "give one cube for each: optical=[first, second]"
+        )
+    name = names[0] if names else CUSTOM
+    bands = [defaults.label_text(band) for band in data.dataset["band"].values]
+    own = defaults.BandFamily(name, dict.fromkeys(bands, data.grid.pixel_size), ())
+    return (name,) * data.time.size, own, True
 
 
 def _one_family(platforms: Sequence[str], label: str) -> defaults.BandFamily:

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import torch
 from jaxtyping import Bool, Float32, Float64, Int64
 
 from physfuse import defaults
 from physfuse.radiative.errors import GridError
+from physfuse.radiative.spectral import BandQuadrature, band_quadrature
 from physfuse.sun import solar_position
 
 from .blocks import BlockReader, Fields, rows_per_block
@@ -17,6 +19,8 @@ from .data import CubeData
 from .fill import find_fill
 from .grid import Grid
 from .representativeness import cell_sizes, common_cell, relative_spread
+
+_FLOATS = ("wavelength_nm", "weight", "max_error")  # of a quadrature
 
 
 @dataclass(frozen=True)
@@ -135,6 +139,8 @@ class OpticalCube:
         The sun from time and place, for a cube that gives none or gaps; None without a place.
     with_values : bool
         False for a cube opened for its geometry only: :meth:`read` then gives NaN.
+    described : BandQuadrature or None
+        Nodes and weights of the bands of a sensor that the cube itself describes.
     """
 
     data: CubeData
@@ -145,6 +151,7 @@ class OpticalCube:
     channels: tuple[int, ...]
     sun: PlacedSun | None
     with_values: bool = True
+    described: BandQuadrature | None = None
 
     @property
     def label(self) -> str:
@@ -154,9 +161,51 @@ class OpticalCube:
     @property
     def band_labels(self) -> tuple[str, ...]:
         """Names of the bands that no other mission shares: the bands' own for Sentinel-2."""
+        if self.described is not None:
+            return tuple(f"{self.described.platform}_{band}" for band in self.bands)
         family = defaults.band_family(self.platform[0])
         prefix = "" if family is defaults.SENTINEL2 else f"{family.name}_"
         return tuple(prefix + band for band in self.bands)
+
+    def has_bands_of(self, platform: str) -> bool:
+        """Whether a platform's bands of the same names are the cube's.
+
+        Parameters
+        ----------
+        platform : str
+            Of any cube.
+
+        Returns
+        -------
+        bool
+            B4 of Landsat 8 is that of Landsat 9, and not that of VENuS.
+        """
+        if self.described is not None:
+            return platform == self.described.platform
+        if not defaults.is_platform(platform, "optical"):
+            return False
+        return defaults.band_family(platform) is defaults.band_family(self.platform[0])
+
+    def quadrature(self, platform: str, dtype: torch.dtype) -> BandQuadrature:
+        """Nodes and weights of the cube's bands.
+
+        Parameters
+        ----------
+        platform : str
+            One of :attr:`platform`.
+        dtype : torch.dtype
+            Of the tensors.
+
+        Returns
+        -------
+        BandQuadrature
+            Of the platform's table, or of the sensor that the cube describes.
+        """
+        if self.described is None:
+            return band_quadrature(platform, self.bands, dtype=dtype)
+        made = self.described
+        floats = {name: getattr(made, name).to(dtype) for name in _FLOATS}
+        return made._replace(**floats)
 
     @property
     def grid(self) -> Grid:

@@ -10,6 +10,7 @@ from .band_response import (
     band_quadrature_from_centre_width,
     band_quadrature_from_response,
 )
+from .band_thinning import thin_quadrature
 from .bare_soil import (
     BARE_SOIL_MODELS,
     SoilBackscatter,
@@ -236,6 +237,7 @@ __all__ = [
     "specular_reflectivity",
     "student_t_log_likelihood",
     "student_t_weight",
+    "thin_quadrature",
     "to_db",
     "to_linear",
     "topp_1980",

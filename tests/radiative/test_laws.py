@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -203,6 +204,32 @@ def test_planted_fault_is_caught(law: str, name: str, fault: Callable[..., Tenso
 
     with pytest.raises(LawBrokenError, match=f"^{name}: "):
         obeys()
+
+
+CHEAP = ("oh_2004", "baghdadi_2016", "hallikainen_1985", "topp_1980", "mironov_2009", "water_cloud")
+CHECKED = [
+    (law, name, fault)
+    for law, name, fault in PLANTED
+    if name in (*CHEAP, "campbell", "dobson_1985") and not law.startswith("arguments_")
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("law", "name", "fault"), CHECKED, ids=[f"{law}-{name}" for law, name, _ in CHECKED]
+)
+def test_one_call_names_the_law_broken_and_the_point(
+    law: str, name: str, fault: Callable[..., Tensor]
+) -> None:
+    """As a user asks: all laws of the model at once."""
+    assert len(CHECKED) >= 10
+    model = dataclasses.replace(broken(name, fault), laws=("output_is_finite", law))
+    with pytest.raises(LawBrokenError) as found:
+        physfuse.testing.check_forward_model(model, max_examples=20)
+    message = str(found.value)
+    assert f"{law}: {name}" in message
+    assert "output_is_finite: " not in message
+    assert re.search(rf"{next(iter(model.domain))}=-?\d", message)
 
 
 def test_message_names_model_law_and_point() -> None:

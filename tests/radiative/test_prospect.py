@@ -280,6 +280,21 @@ def test_prospect_pro_agrees_with_torchrtm_in_its_true_order() -> None:
     assert (theirs.prospectpro(documented, n, CoefMat=matrix)[0] - ours[0]).abs().max() > 0.1
 
 
+@pytest.mark.reference
+def test_prospect_pro_equals_the_kept_values_of_another_code(repository: Path) -> None:
+    """The same without that package: 12 leaves every 50 nm (its limits are told above)."""
+    path = repository / "tests" / "data" / "prospect_pro.csv"
+    table = np.genfromtxt(path, delimiter=",", skip_header=5, names=True).reshape(12, -1)
+    spectra = leaf_spectra(torch.tensor(table["wavelength_nm"][0]), version="PRO")
+    names = ("n", "cab", "car", "ant", "cbrown", "cw", "prot", "cbc")
+    leaf = [torch.tensor(table[name][:, 0]) for name in names]
+    k = absorption_pro(*leaf, spectra)
+    for found, name in zip(prospect_pro(*leaf, spectra), ("r", "t"), strict=True):
+        error = (found - torch.tensor(table[name])).abs()
+        assert error[(k > 0.1) & (k < 1.0)].max() < 2e-7
+        assert error[k < 0.1].max() < 2e-5
+
+
 def test_constants_of_another_version_are_refused() -> None:
     with pytest.raises(DomainError, match=r"PROSPECT-D, PROSPECT-PRO needs.*version='PRO'"):
         prospect_pro(1.5, 45.0, 8.0, 0.0, 0.0, 0.015, 0.001, 0.005, leaf_spectra())

@@ -74,6 +74,8 @@ def test_impossible_ones_stay_in_the_table_with_their_reason() -> None:
         ({"crop": "wheat", "polarisation": "VV"}, "B = -0.949"),
         ({"crop": "alfalfa", "band": "Ku"}, "disagree"),
         ({"crop": "rice", "band": "C"}, "none is known"),
+        ({"crop": "soybean", "band": "C"}, "negative power"),
+        ({"crop": "corn", "polarisation": "VH"}, "negative power"),
     ],
 )
 def test_refused_default_says_why_and_what_to_do(wanted: dict[str, str], reason: str) -> None:
