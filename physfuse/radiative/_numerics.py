@@ -39,6 +39,10 @@ class Constants:
                 )
                 for dtype in (torch.float32, torch.float64)
             }
+            self._rows = {
+                dtype: torch.func.debug_unwrap(torch.tensor(values, dtype=dtype, device="cpu"))
+                for dtype in (torch.float32, torch.float64)
+            }
 
     def like(self, x: Tensor) -> tuple[Tensor, ...]:
         """Give the numbers in the dtype and on the device of a tensor.
@@ -58,6 +62,26 @@ class Constants:
             if kept is not None:
                 return kept
         return tuple(x.new_full((), value) for value in self._values)
+
+    def along_first(self, x: Tensor) -> Tensor:
+        """Give the numbers on an axis before those of a tensor, in its dtype and on its device.
+
+        Parameters
+        ----------
+        x : Tensor
+            Of any shape.
+
+        Returns
+        -------
+        Tensor, shape (K, 1, ..., 1)
+            Of one dimension more than x; not to be written into.
+        """
+        shape = (-1, *[1] * x.dim())
+        if type(x) is Tensor and x.device.type == "cpu" and not torch.compiler.is_compiling():
+            kept = self._rows.get(x.dtype)
+            if kept is not None:
+                return kept.view(shape)
+        return torch.stack(self.like(x)).view(shape)
 
 
 UNITS = Constants(1.0, 0.5)
