@@ -63,8 +63,27 @@ class Constants:
                 return kept
         return tuple(x.new_full((), value) for value in self._values)
 
+    def row(self, x: Tensor) -> Tensor:
+        """Give the numbers as one tensor in the dtype and on the device of another.
+
+        Parameters
+        ----------
+        x : Tensor
+            Of any shape.
+
+        Returns
+        -------
+        Tensor, shape (K,)
+            Not to be written into.
+        """
+        if type(x) is Tensor and x.device.type == "cpu" and not torch.compiler.is_compiling():
+            kept = self._rows.get(x.dtype)
+            if kept is not None:
+                return kept
+        return torch.stack(self.like(x))
+
     def along_first(self, x: Tensor) -> Tensor:
-        """Give the numbers on an axis before those of a tensor, in its dtype and on its device.
+        """Give the numbers on an axis before those of a tensor.
 
         Parameters
         ----------
@@ -76,12 +95,7 @@ class Constants:
         Tensor, shape (K, 1, ..., 1)
             Of one dimension more than x; not to be written into.
         """
-        shape = (-1, *[1] * x.dim())
-        if type(x) is Tensor and x.device.type == "cpu" and not torch.compiler.is_compiling():
-            kept = self._rows.get(x.dtype)
-            if kept is not None:
-                return kept.view(shape)
-        return torch.stack(self.like(x)).view(shape)
+        return self.row(x).view(-1, *[1] * x.dim())
 
 
 UNITS = Constants(1.0, 0.5)
@@ -129,8 +143,16 @@ def is_below(x: Tensor, threshold: float) -> Tensor:
     Tensor, shape (...)
         1 where x is below the threshold, else 0, in the dtype of x; constant to autograd.
     """
-    edge = x.new_full((), _STEEP * threshold)
+    if torch.compiler.is_compiling():
+        edge = x.new_full((), _STEEP * threshold)
+    else:
+        (edge,) = _edge(threshold).like(x)
     return torch.sub(edge, x.detach(), alpha=_STEEP).clamp(0.0, 1.0)
+
+
+@functools.cache
+def _edge(threshold: float) -> Constants:
+    return Constants(_STEEP * threshold)
 
 
 def chosen(mask: Tensor, inside: Tensor, outside: Tensor) -> Tensor:
