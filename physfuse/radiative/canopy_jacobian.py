@@ -172,7 +172,7 @@ def _leaf_adjoint(
         (m * leaf.c).addcmul_(u, z, value=-1.0).div_(leaf.y_sq),
     )
     n_bar = (lever * leaf.c).div_(y).addcmul_(wide, y, value=-1.0).mul_(leaf.log_b)
-    z_bar = u_z.mul_(lever).addcmul_(wide, m, value=-1.0)
+    z_bar = (lever * u_z).addcmul_(wide, m, value=-1.0)
     less_bar = z_bar.mul_(hot)
     by_absorbed = less_bar * leaf.absorbed
     r_bar = scaled.mul_(u).addcmul_(rho_bar, t_surface / t_in).add_(by_absorbed)
@@ -183,7 +183,7 @@ def _leaf_adjoint(
     # by the transmissivity of the inside, of which r, t and the absorptance are functions
     both = t_in * t_out
     by_t = torch.addcmul(one, inside * inside, leaf.open_twice, value=2.0)
-    tau_bar = by_t.mul_(leaf.open_twice).mul_(t_bar).mul_(both)
+    tau_bar = t_bar.mul_(by_t.mul_(leaf.open_twice).mul_(both))
     tau_bar = tau_bar.addcmul_(r_bar.mul_(leaf.t), one - t_out)
     once = (leaf.open_once * leaf.open_once).mul_(both)
     tau_bar = tau_bar.addcmul_(less_bar.mul_(leaf.lower), once, value=-1.0)
@@ -254,16 +254,17 @@ def reflectance_jacobian(
             def average(x: Tensor) -> Tensor:
                 return product(across, x.mT).mT  # canopies stay side by side in memory
 
+        canopy = (rsoil, lai, ks, ko, bf, sob, sof, tsstoo, sumint)
+        shape = k.shape
+        column = (*shape[:-1], 1)
+        if n.shape != column:
+            k = k.expand(torch.broadcast_shapes(shape, n.shape))
         leaf = _leaf(k, n, spectra)
-        shape = torch.broadcast_shapes(
-            leaf.rho.shape, *(x.shape for x in (rsoil, lai, ks, ko, bf, sob, sof, tsstoo, sumint))
-        )
         rho, tau = leaf.rho, leaf.tau
-        if rho.shape != shape:
+        if any(x.shape not in (rho.shape, column) for x in canopy):
+            shape = torch.broadcast_shapes(rho.shape, *(x.shape for x in canopy))
             rho, tau = rho.expand(shape), tau.expand(shape)
-        reflectance, rho_bar, tau_bar, partials = _canopy_jacobian(
-            rho, tau, rsoil, lai, ks, ko, bf, sob, sof, tsstoo, sumint, average
-        )
+        reflectance, rho_bar, tau_bar, partials = _canopy_jacobian(rho, tau, *canopy, average)
         k_bar, n_bar = _leaf_adjoint(leaf, rho_bar, tau_bar, spectra)
         return reflectance, CanopyPartials(k=k_bar, n=average(n_bar), **partials)
 
