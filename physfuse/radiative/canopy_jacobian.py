@@ -332,7 +332,7 @@ def _canopy_jacobian(
     seen = (source * transfer).addcmul_(behind, rdd, value=-1.0).addcmul_(down, beyond).mul_(per)
     (gap_s, gap_o), (per_s, per_o), (_, seen_o) = gap.unbind(0), per.unbind(0), seen.unbind(0)
     (down_s, down_o), (up_s, up_o) = down.unbind(0), up.unbind(0)
-    (source_s, source_o), (mirrored_s, mirrored_o) = source.unbind(0), mirrored.unbind(0)
+    (source_s, _), (mirrored_s, _) = source.unbind(0), mirrored.unbind(0)
     (behind_s, behind_o), (transfer_s, _) = behind.unbind(0), transfer.unbind(0)
     rdo = torch.addcmul(up_o, down_o, rdd).addcmul_(tdd, behind_o, value=-1.0).mul_(per_o)
     # Light that the canopy alone scatters more than once, and the ground.
@@ -418,7 +418,12 @@ def _canopy_jacobian(
     tilt_bar = uncommon * per_s
     ht_bar.addcmul_(tilt_bar, e, value=-2.0)
     e_bar.addcmul_(tilt_bar, ht, value=-2.0)
-    x1_bar, x3_bar, y1_bar, y4_bar = x1_bar.mul_(ht), x3_bar.mul_(ht), y1_bar.mul_(e), y4_bar.mul_(e)
+    x1_bar, x3_bar, y1_bar, y4_bar = (
+        x1_bar.mul_(ht),
+        x3_bar.mul_(ht),
+        y1_bar.mul_(e),
+        y4_bar.mul_(e),
+    )
     m_bar.add_(x1_bar).add_(x3_bar).sub_(y1_bar).add_(y4_bar)
     other_bar, absorbed_bar = x1_bar.sub_(x3_bar), y1_bar.add_(y4_bar).neg_()
     # What diffuse light is made of.

@@ -12,7 +12,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ._arguments import Numeric, broadcast, tensors
-from ._numerics import UNITS, Constants, chosen, is_followed, log_mean, polynomial, product, weighted
+from ._numerics import (
+    UNITS,
+    Constants,
+    chosen,
+    is_followed,
+    log_mean,
+    polynomial,
+    product,
+    weighted,
+)
 from .errors import unknown_name
 from .leaf_angle import LEAF_INCLINATIONS
 
