@@ -18,7 +18,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ._numerics import UNITS, Constants, chosen, is_below, polynomial, product
-from .expint import transmissivity_and_slope
+from .expint import leaf_transmissivity, transmissivity_and_slope
 from .prospect import ABSORPTANCE_FLOOR, NEAR, LeafSpectra, multiple_angle
 from .sail import eigenvalue_floor
 
@@ -110,11 +110,11 @@ def _surfaces(spectra: LeafSpectra, k: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     )
 
 
-def _leaf(k: Tensor, n: Tensor, spectra: LeafSpectra) -> _Leaf:
-    """Reflectance and transmittance of the leaf."""
+def _leaf(k: Tensor, n: Tensor, spectra: LeafSpectra, *, slopes: bool) -> _Leaf:
+    """Reflectance and transmittance of the leaf; without slopes that of tau is k itself."""
     t_surface, t_in, t_out = _surfaces(spectra, k)
     one, half = UNITS.like(k)
-    tau, tau_slope = transmissivity_and_slope(k)
+    tau, tau_slope = transmissivity_and_slope(k) if slopes else (leaf_transmissivity(k), k)
     tau = tau.clamp_min(1e-9 if k.dtype == torch.float32 else 1e-60)
     inside = (one - t_out) * tau
     open_once = (one - inside).reciprocal_()
@@ -254,26 +254,73 @@ def reflectance_jacobian(
             def average(x: Tensor) -> Tensor:
                 return product(across, x.mT).mT  # canopies stay side by side in memory
 
-        canopy = (rsoil, lai, ks, ko, bf, sob, sof, tsstoo, sumint)
-        shape = k.shape
-        column = (*shape[:-1], 1)
-        if n.shape != column:
-            k = k.expand(torch.broadcast_shapes(shape, n.shape))
-        leaf = _leaf(k, n, spectra)
-        rho, tau = leaf.rho, leaf.tau
-        if any(x.shape not in (rho.shape, column) for x in canopy):
-            shape = torch.broadcast_shapes(rho.shape, *(x.shape for x in canopy))
-            rho, tau = rho.expand(shape), tau.expand(shape)
-        reflectance, rho_bar, tau_bar, partials = _canopy_jacobian(rho, tau, *canopy, average)
+        leaf, canopy = _traced(
+            (k, n, rsoil, lai, ks, ko, bf, sob, sof, tsstoo, sumint), spectra, slopes=True
+        )
+        rho_bar, tau_bar, partials = _canopy_adjoint(canopy, average)
         k_bar, n_bar = _leaf_adjoint(leaf, rho_bar, tau_bar, spectra)
-        return reflectance, CanopyPartials(k=k_bar, n=average(n_bar), **partials)
+        return canopy.reflectance, CanopyPartials(k=k_bar, n=average(n_bar), **partials)
+
+
+def reflectance_value(spectra: LeafSpectra, *arguments: Tensor) -> Tensor:
+    """Bidirectional reflectance alone, unknown to autograd.
+
+    Parameters
+    ----------
+    spectra : LeafSpectra
+        Constants at W wavelengths.
+    *arguments : Tensor, shapes (..., W) and (..., 1)
+        Those of `reflectance_jacobian`, in its order.
+
+    Returns
+    -------
+    Tensor, shape (..., W)
+        As from `bidirectional_reflectance` of `plate_model`. [1]
+    """
+    with torch.no_grad():
+        return _traced(arguments, spectra, slopes=False)[1].reflectance
+
+
+def _traced(
+    arguments: tuple[Tensor, ...], spectra: LeafSpectra, *, slopes: bool
+) -> tuple[_Leaf, _Canopy]:
+    """Leaf and canopy, the leaf in its own shape and the canopy in that of all arguments."""
+    k, n, *given = arguments
+    column = (*k.shape[:-1], 1)
+    if n.shape != column:
+        k = k.expand(torch.broadcast_shapes(k.shape, n.shape))
+    leaf = _leaf(k, n, spectra, slopes=slopes)
+    rho, tau = leaf.rho, leaf.tau
+    if any(x.shape not in (rho.shape, column) for x in given):
+        shape = torch.broadcast_shapes(rho.shape, *(x.shape for x in given))
+        rho, tau = rho.expand(shape), tau.expand(shape)
+    return leaf, _canopy(rho, tau, *given)
 
 
 def _same(x: Tensor) -> Tensor:
     return x
 
 
-def _canopy_jacobian(
+class _Canopy(NamedTuple):
+    """`bidirectional_reflectance` with what its derivatives need.
+
+    The names are those of `sail`. The fluxes that a beam of extinction k makes are down = k ht - e,
+    up = k ht + e, source = k x1 - e p2 and mirrored = k x3 + e p4, with the halves ht of the total
+    and e of along, x1 = ht p1 and x3 = ht p3. What both beams have lies on a leading axis, the sun
+    first.
+    """
+
+    reflectance: Tensor
+    given: tuple[Tensor, ...]
+    diffuse: tuple[Tensor, ...]
+    shared: tuple[Tensor, ...]
+    beams: tuple[Tensor, ...]
+    fluxes: tuple[Tensor, ...]
+    multiple: tuple[Tensor, ...]
+    ground: tuple[Tensor, ...]
+
+
+def _canopy(
     rho: Tensor,
     tau: Tensor,
     rsoil: Tensor,
@@ -285,14 +332,8 @@ def _canopy_jacobian(
     sof: Tensor,
     tsstoo: Tensor,
     sumint: Tensor,
-    average: Average,
-) -> tuple[Tensor, Tensor, Tensor, dict[str, Tensor]]:
-    """Reflectance, its derivatives by those of the leaf at the wavelengths, and all the others.
-
-    The names are those of `sail`; x_bar is the derivative of the reflectance by x. The fluxes that
-    a beam of extinction k makes are down = k half - e, up = k half + e with e the half of `along`,
-    source = k x1 - y1 and mirrored = k x3 + y4.
-    """
+) -> _Canopy:
+    """Reflectance of canopy and soil; rho has the shape of the result."""
     # Diffuse light and the terms that both beams share.
     one, half = UNITS.like(rho)
     floor, least, nothing = _FLOORS[rho.dtype].like(rho)
@@ -307,16 +348,14 @@ def _canopy_jacobian(
     path = m * lai
     decay = torch.exp(-path)
     p1, p2, p3, p4 = other + m, absorbed + m, other - m, absorbed - m
-    x1, y1, x3, y4 = ht * p1, e * p2, ht * p3, e * p4
+    x1, x3 = ht * p1, ht * p3
     # Of k x - m (L - x) over the depth: the two beams, and diffuse light back and forth.
     decays = torch.stack(torch.broadcast_tensors(ks, ko, nothing))
     beams, to_gap = decays[:2], decays * lai
     gap = torch.exp(-to_gap[:2])
     x = torch.addcmul(to_gap, _OF_PATH.along_first(m), path).add_(nothing)
     ratio = torch.tanh(half * x).div_(x)  # of the logarithmic mean, see `log_mean`
-    bend = _bend(x, ratio)
-    turn, spread, spread_bend = (x[2] * ratio[2]), ratio[2], bend[2]
-    h = (lai + lai) * spread
+    h = (lai + lai) * ratio[2]
     q = torch.addcmul(one, att, h).reciprocal_()
     hq = h * q
     rdd = sigb * hq
@@ -325,35 +364,63 @@ def _canopy_jacobian(
     level = (decay + gap).mul_(lai)
     transfer = level * ratio[:2]
     per = (beams + m).reciprocal_()
-    down, up = torch.addcmul(-e, beams, ht), torch.addcmul(e, beams, ht)
-    source, mirrored = torch.addcmul(-y1, beams, x1), torch.addcmul(y4, beams, x3)
+    minus_e = -e
+    down, up = torch.addcmul(minus_e, beams, ht), torch.addcmul(e, beams, ht)
+    source = torch.addcmul(minus_e.mul_(p2), beams, x1)
+    mirrored = torch.addcmul(e * p4, beams, x3)
     behind = (up * gap).addcmul_(mirrored, transfer)
     beyond = tdd - gap
     seen = (source * transfer).addcmul_(behind, rdd, value=-1.0).addcmul_(down, beyond).mul_(per)
-    (gap_s, gap_o), (per_s, per_o), (_, seen_o) = gap.unbind(0), per.unbind(0), seen.unbind(0)
-    (down_s, down_o), (up_s, up_o) = down.unbind(0), up.unbind(0)
-    (source_s, _), (mirrored_s, _) = source.unbind(0), mirrored.unbind(0)
-    (behind_s, behind_o), (transfer_s, _) = behind.unbind(0), transfer.unbind(0)
+    (down_s, down_o), (behind_s, behind_o) = down.unbind(0), behind.unbind(0)
+    (gap_s, gap_o), (per_s, per_o), up_o = gap.unbind(0), per.unbind(0), up[1]
     rdo = torch.addcmul(up_o, down_o, rdd).addcmul_(tdd, behind_o, value=-1.0).mul_(per_o)
     # Light that the canopy alone scatters more than once, and the ground.
-    inverse_sum, contrast = (ks + ko).reciprocal(), ks - ko
+    inverse_sum, contrast = (ks + ko).reciprocal_(), ks - ko
     hidden = gap_s * gap_o
-    both = (one - hidden) * inverse_sum
+    both = (one - hidden).mul_(inverse_sum)
     uncommon = contrast * both
-    coupling = (source_s * up_o).addcmul_(mirrored_s, down_o).mul_(per_o)
-    parted = torch.addcmul(both, transfer_s, gap_o, value=-1.0)
+    coupling = (source[0] * up_o).addcmul_(mirrored[0], down_o).mul_(per_o)
+    parted = torch.addcmul(both, transfer[0], gap_o, value=-1.0)
     tilt = ht * e
     multiple = (coupling * parted).addcmul_(uncommon, tilt, value=-2.0).addcmul_(down_s, rdo)
-    multiple = multiple.addcmul_(behind_s, seen_o, value=-1.0).mul_(per_s)
+    multiple = multiple.addcmul_(behind_s, seen[1], value=-1.0).mul_(per_s)
     depth = lai * sumint
     echo = torch.addcmul(one, rsoil, rdd, value=-1.0).reciprocal_()
-    reaching_s, reaching_o = (seen + gap).unbind(0)
-    through = (reaching_s * reaching_o).mul_(echo)
+    reaching = seen + gap
+    through = (reaching[0] * reaching[1]).mul_(echo)
     open_ground = tsstoo - hidden
     reflectance = torch.addcmul(multiple, rsoil, through + open_ground)
     reflectance = reflectance.addcmul_(sob * depth, rho).addcmul_(sof * depth, tau)
+    return _Canopy(
+        reflectance,
+        given=(rho, tau, rsoil, lai, ks, ko, bf, sob, sof, sumint),
+        diffuse=(uneven, absorbed, ht, e, other, m, sigb, att, h, q, hq, rdd, tdd),
+        shared=(p1, p2, p3, p4, x1, x3, x, ratio, rdo),
+        beams=(beams, gap, level, transfer, per, down, up),
+        fluxes=(source, mirrored, behind, beyond, seen, reaching),
+        multiple=(inverse_sum, contrast, both, uncommon, coupling, parted, tilt, multiple),
+        ground=(depth, echo, through, open_ground),
+    )
 
-    # From here on backwards.
+
+def _canopy_adjoint(canopy: _Canopy, average: Average) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+    """Derivatives of the reflectance by those of the leaf at the wavelengths, and all others.
+
+    x_bar is the derivative by x. The canopy is written over.
+    """
+    rho, tau, rsoil, lai, ks, ko, bf, sob, sof, sumint = canopy.given
+    uneven, absorbed, ht, e, other, m, sigb, att, h, q, hq, rdd, tdd = canopy.diffuse
+    p1, p2, p3, p4, x1, x3, x, ratio, rdo = canopy.shared
+    beams, gap, level, transfer, per, down, up = canopy.beams
+    source, mirrored, behind, beyond, seen, reaching = canopy.fluxes
+    inverse_sum, contrast, both, uncommon, coupling, parted, tilt, multiple = canopy.multiple
+    depth, echo, through, open_ground = canopy.ground
+    _, half = UNITS.like(rho)
+    bend = _bend(x, ratio)
+    turn, spread, spread_bend = x[2].mul_(ratio[2]), ratio[2], bend[2]
+    (gap_s, gap_o), (per_s, per_o), seen_o = gap.unbind(0), per.unbind(0), seen[1]
+    (down_s, down_o), (reaching_s, reaching_o) = down.unbind(0), reaching.unbind(0)
+    (behind_s, behind_o), transfer_s, source_s = behind.unbind(0), transfer[0], source[0]
     share = rsoil * echo
     rsoil_bar = torch.addcmul(open_ground, through, echo)
     rdd_bar = through.mul_(share).mul_(rsoil)
@@ -386,10 +453,10 @@ def _canopy_jacobian(
     down_bar = beyond.mul_(light)
     down_bar_s, down_bar_o = down_bar.unbind(0)
     down_bar_s.addcmul_(per_s, rdo)
-    down_bar_o.addcmul_(couple, mirrored_s).addcmul_(view_bar, rdd)
+    down_bar_o.addcmul_(couple, mirrored[0]).addcmul_(view_bar, rdd)
     source_bar = light.mul_(transfer)
     source_bar_s, source_bar_o = source_bar.unbind(0)
-    source_bar_s.addcmul_(couple, up_o)
+    source_bar_s.addcmul_(couple, up[1])
     # The derivatives by up and by mirrored come with the other sign: they are losses.
     lift = loss * gap
     lift_s, lift_o = lift.unbind(0)
@@ -461,7 +528,6 @@ def _canopy_jacobian(
     by_ks = torch.addcmul(average(k_bar_s) - fixed, drop_s, lai, value=-1.0)
     by_ko = torch.addcmul(average(k_bar_o) - fixed, drop_o, lai, value=-1.0)
     return (
-        reflectance,
         rho_bar,
         tau_bar,
         {
