@@ -294,6 +294,7 @@ def _traced(
     if any(x.shape not in (rho.shape, column) for x in given):
         shape = torch.broadcast_shapes(rho.shape, *(x.shape for x in given))
         rho, tau = rho.expand(shape), tau.expand(shape)
+        given = [x.expand(*shape[:-1], x.shape[-1]) for x in given]
     return leaf, _canopy(rho, tau, *given)
 
 
