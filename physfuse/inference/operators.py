@@ -213,12 +213,22 @@ class OpticalOperator:
     ) -> Linearisation:
         """Reflectance and its derivatives by every input."""
         values = values.detach().to(self._bands.dtype)
+        size = (len(values), len(self.channels))
+        prediction = values.new_empty(size)
+        jacobian = values.new_empty((*size, len(self.inputs)))
+        start = 0
+        for reflectance, slopes in self._linearised(values, geometry):
+            stop = start + len(reflectance)
+            prediction[start:stop] = reflectance
+            jacobian[start:stop].flatten(1).copy_(slopes.flatten(0, 1).mT)
+            start = stop
+        return Linearisation(prediction, jacobian)
+
+    def _linearised(self, values: Tensor, geometry: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """Reflectance (n, C) and derivatives (C, V, n) of as many pairs as one pass holds."""
         chunks = zip(values.split(JACOBIAN_CHUNK), geometry.split(JACOBIAN_CHUNK), strict=True)
         with torch.no_grad():
-            parts = [self._linearise(v, g) for v, g in chunks]
-            return Linearisation(
-                torch.cat([p.prediction for p in parts]), torch.cat([p.jacobian for p in parts])
-            )
+            return [self._linearise(v, g) for v, g in chunks]
 
     def _predict(self, values: Tensor, geometry: Tensor) -> Tensor:
         v = self._named(values)
@@ -234,7 +244,7 @@ class OpticalOperator:
         nodes = canopy_reflectance(self._leaf, k, v["n"][:, None], limited(soil), *scalars)
         return product(nodes, self._bands)
 
-    def _linearise(self, values: Tensor, geometry: Tensor) -> Linearisation:
+    def _linearise(self, values: Tensor, geometry: Tensor) -> tuple[Tensor, Tensor]:
         """Chain by hand; everything has its canopies side by side, on the last axis."""
         v = self._named(values)
         lai, dtype = v["lai"], values.dtype
@@ -249,11 +259,11 @@ class OpticalOperator:
         soil, soil_slope = limited_and_slope(whole)
         per_layer, k = self._absorption(v)
         scalars = [x[:, None] for x in (lai, ks, ko, bf, sob, sof, gap, mean_gap)]
-        nodes, slopes = reflectance_jacobian(
+        nodes, partials = reflectance_jacobian(
             k, v["n"][:, None], soil, *scalars, self._leaf, self._bands
         )
         by_n, by_lai, by_ks, by_ko, by_bf, by_sob, by_sof, by_gap, by_mean = (
-            slope.mT for slope in (slopes.n, *slopes[3:])
+            partial.mT for partial in (partials.n, *partials[3:])
         )
         gap_slopes, mean_slopes = (x.unbind(-1) for x in spot_slopes.unbind(-2))
         by_lai, by_ks, by_ko = (
@@ -265,10 +275,10 @@ class OpticalOperator:
         by_ala = by_ks * slopes_by_ala[0]
         for by, slope in zip((by_ko, by_bf, by_sob, by_sof), slopes_by_ala[1:], strict=True):
             by_ala.addcmul_(by, slope)
-        by_content = product(self._content_bands, slopes.k.mT) * per_layer
+        by_content = product(self._content_bands, partials.k.mT) * per_layer
         by_cab, by_car, by_cbrown, by_cw, by_cm = by_content.split(len(self.channels))
-        by_n = by_n.addcmul(product(self._bands.mT, (slopes.k * k).mT), per_layer, value=-1.0)
-        by_amount = product(self._soil_bands, soil_slope.mul_(slopes.rsoil).mT)
+        by_n = by_n.addcmul(product(self._bands.mT, (partials.k * k).mT), per_layer, value=-1.0)
+        by_amount = product(self._soil_bands, soil_slope.mul_(partials.rsoil).mT)
         columns = {
             "lai": by_lai,
             "cab": by_cab.addcmul_(by_car, v["car_ratio"]),
@@ -280,11 +290,8 @@ class OpticalOperator:
             "cm": by_cm,
             **self._soil_columns(v, amounts, by_amount),
         }
-        jacobian = torch.stack([columns[name] for name in self.inputs], 1)
-        return Linearisation(
-            product(nodes, self._bands),
-            jacobian.flatten(0, 1).mT.contiguous().unflatten(-1, jacobian.shape[:2]),
-        )
+        slopes = torch.stack([columns[name] for name in self.inputs], 1)
+        return product(nodes, self._bands), slopes
 
     def _named(self, values: Tensor) -> dict[str, Tensor]:
         """Each input of all pairs, side by side in memory."""
@@ -342,20 +349,22 @@ class _ByJacobian(Function):
 
     @staticmethod
     def forward(ctx: Any, operator: OpticalOperator, values: Tensor, geometry: Tensor) -> Tensor:
-        linear = operator.linearise(values, geometry)
+        parts = operator._linearised(values, geometry)
         ctx.operator = operator
-        ctx.save_for_backward(values, geometry, linear.jacobian)
-        return linear.prediction
+        ctx.save_for_backward(values, geometry, *(slopes for _, slopes in parts))
+        return torch.cat([reflectance for reflectance, _ in parts])
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[None, Tensor, None]:
         (grad,) = grad_outputs
-        values, geometry, jacobian = ctx.saved_tensors
+        values, geometry, *parts = ctx.saved_tensors
         if torch.is_grad_enabled():
             again = ctx.operator._by_formulas(values, geometry)
             (found,) = torch.autograd.grad(again, values, grad, create_graph=True)
             return None, found, None
-        return None, (grad[:, None] @ jacobian).squeeze(1), None
+        sides = grad.mT.contiguous().split([part.shape[-1] for part in parts], dim=-1)
+        pulled = [(side[:, None] * part).sum(0) for side, part in zip(sides, parts, strict=True)]
+        return None, torch.cat(pulled, dim=-1).mT, None
 
 
 class RadarOperator:

@@ -19,12 +19,16 @@ from torch import Tensor
 
 from ._numerics import UNITS, Constants, chosen, is_below, polynomial, product
 from .expint import leaf_transmissivity, transmissivity_and_slope
-from .prospect import ABSORPTANCE_FLOOR, NEAR, LeafSpectra, multiple_angle
+from .prospect import ABSORPTANCE_FLOOR, NEAR, LeafSpectra, angle_series, multiple_angle
 from .sail import eigenvalue_floor
 
 _BEND = Constants(1 / 24, -1 / 240, 17 / 40320, -31 / 725760)
 _OF_PATH = Constants(-1.0, -1.0, 2.0)
-_SLOPE_SERIES = ((49.0, 54.0), (25.0, 28.0), (9.0, 10.0))
+_SLOPE_SERIES = tuple(
+    Constants(-odd_sq / denominator, 1.0 / denominator)
+    for odd_sq, denominator in ((49.0, 54.0), (25.0, 28.0), (9.0, 10.0))
+)
+_FIRST_SLOPE = Constants(-1 / 6, 1 / 6)
 
 _FLOORS = {
     dtype: Constants(eigenvalue_floor(dtype), 0.02 * eigenvalue_floor(dtype), 1e-30)
@@ -92,13 +96,9 @@ class _Leaf(NamedTuple):
 
 def _multiple_angle_slope(order: Tensor, y_sq: Tensor) -> Tensor:
     """Derivative of `multiple_angle` by y^2, by the same series."""
-    order_sq = order * order
-    one, _ = UNITS.like(y_sq)
-    factors = [(order_sq - odd_sq) / denominator for odd_sq, denominator in _SLOPE_SERIES]
-    total = torch.addcmul(one, factors[0], y_sq)
-    for factor in factors[1:]:
-        total = torch.addcmul(one, factor * y_sq, total)
-    return order * (order_sq - one) / 6.0 * total
+    at_none, slope = _FIRST_SLOPE.like(order)
+    first = torch.addcmul(at_none, slope, order * order).mul_(order)
+    return first * angle_series(order, y_sq, _SLOPE_SERIES)
 
 
 def _surfaces(spectra: LeafSpectra, k: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -202,8 +202,7 @@ _EVEN = Constants(*_EVEN_DEPTH.tolist())
 _BOTTOM = _depths(np.ones(1))
 # The bottom and the nodes: two results, each a sum with weights of its own.
 _BOTTOM_AND_NODES = _depths(np.concatenate([np.ones(1), _LEGENDRE_DEPTH]))
-_BOTTOM_WEIGHT = Constants(1.0, *[0.0] * _NODES)
-_MEAN_WEIGHT = Constants(0.0, *_LEGENDRE_WEIGHT.tolist())
+_WEIGHTS = Constants(*[1.0, *[0.0] * _NODES], *[0.0, *_LEGENDRE_WEIGHT.tolist()])
 _SMALLEST = Constants(1e-30)
 
 
@@ -277,8 +276,7 @@ def _gaps(lai: Tensor, ks: Tensor, ko: Tensor, dso: Tensor, hspot: Tensor) -> _G
 
 def _below_and_mean(values: Tensor) -> Tensor:
     """The value at the bottom and the mean over the depth, of those at bottom and nodes."""
-    weights = (_BOTTOM_WEIGHT.row(values), _MEAN_WEIGHT.row(values))
-    return weighted(torch.stack(weights), values)
+    return weighted(_WEIGHTS.row(values).view(2, -1), values)
 
 
 def hotspot(
@@ -395,12 +393,12 @@ def hotspot_jacobian(
         given = lai.dtype
         lai, ks, ko, dso, hspot = (value.to(dtype) for value in (lai, ks, ko, dso, hspot))
         at = _gaps(lai, ks, ko, dso, hspot)
-        below, total = _below_and_mean(at.gap).to(given).unbind(0)
-        by_depth = _below_and_mean(at.gap * at.depth)
-        by_parted = _below_and_mean(at.gap * at.parted)
         # Minus alf times the derivative of parted by alf: parted - x e^(-alf x).
         slope = torch.addcmul(at.parted, at.faded, at.depth, value=-1.0)
-        by_rate = _below_and_mean(slope.mul_(at.gap)) / at.extinction
+        parts = [at.gap, at.gap * at.depth, at.gap * at.parted, slope.mul_(at.gap)]
+        gaps, by_depth, by_parted, by_rate = _below_and_mean(torch.stack(parts, 1)).unbind(1)
+        below, total = gaps.to(given).unbind(0)
+        by_rate = by_rate / at.extinction
         by_lai = at.together * by_parted - at.extinction * by_depth
         scale, half_parted = lai * at.together, by_parted.mul_(0.5)
         by_depth = by_depth.mul_(lai)
