@@ -119,6 +119,13 @@ RADAR_INPUTS = (
 )
 
 
+class _Pass(NamedTuple):
+    """Reflectance (n, C) and its derivatives (C, V, n), pairs side by side."""
+
+    prediction: Tensor
+    slopes: Tensor
+
+
 class OpticalOperator:
     """Bidirectional reflectance of PROSAIL in the bands of one platform.
 
@@ -191,22 +198,25 @@ class OpticalOperator:
         forward mode and under `torch.compile` the formulas are differentiated.
         """
         values = values.to(self._bands.dtype)
-        if (
-            torch.is_grad_enabled()
-            and not torch.compiler.is_compiling()
-            and values.requires_grad
-            and is_plain(values)
-        ):
+        if torch.compiler.is_compiling() or not is_plain(values):
+            return self._by_formulas(values, geometry)
+        if torch.is_grad_enabled() and values.requires_grad:
             prediction: Tensor = _ByJacobian.apply(self, values, geometry)  # type: ignore[no-untyped-call]
             return prediction
-        return self._by_formulas(values, geometry)
+        with torch.inference_mode():  # in which an operation takes a tenth less to start
+            parts = self._predicted(values, geometry)
+        return torch.cat(parts)
 
     def _by_formulas(
         self, values: Float[Tensor, "pairs inputs"], geometry: Int[Tensor, " pairs"]
     ) -> Float[Tensor, "pairs channels"]:
         """`predict` by operations that autograd can follow to any order. [1]."""
+        return torch.cat(self._predicted(values, geometry))
+
+    def _predicted(self, values: Tensor, geometry: Tensor) -> list[Tensor]:
+        """Reflectance, pass after pass."""
         chunks = zip(values.split(PREDICTION_CHUNK), geometry.split(PREDICTION_CHUNK), strict=True)
-        return torch.cat([self._predict(v, g) for v, g in chunks])
+        return [self._predict(v, g) for v, g in chunks]
 
     def linearise(
         self, values: Float[Tensor, "pairs inputs"], geometry: Int[Tensor, " pairs"]
@@ -216,19 +226,21 @@ class OpticalOperator:
         size = (len(values), len(self.channels))
         prediction = values.new_empty(size)
         jacobian = values.new_empty((*size, len(self.inputs)))
-        start = 0
-        for reflectance, slopes in self._linearised(values, geometry):
-            stop = start + len(reflectance)
-            prediction[start:stop] = reflectance
-            jacobian[start:stop].flatten(1).copy_(slopes.flatten(0, 1).mT)
-            start = stop
+        chunks = (x.split(JACOBIAN_CHUNK) for x in (values, geometry, prediction, jacobian))
+        with torch.no_grad():
+            for v, g, reflectance, slopes in zip(*chunks, strict=True):
+                found = self._linearised(v, g)
+                reflectance.copy_(found.prediction)
+                slopes.flatten(1).copy_(found.slopes.flatten(0, 1).mT)
         return Linearisation(prediction, jacobian)
 
-    def _linearised(self, values: Tensor, geometry: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """Reflectance (n, C) and derivatives (C, V, n) of as many pairs as one pass holds."""
-        chunks = zip(values.split(JACOBIAN_CHUNK), geometry.split(JACOBIAN_CHUNK), strict=True)
-        with torch.no_grad():
-            return [self._linearise(v, g) for v, g in chunks]
+    def _linearised(self, values: Tensor, geometry: Tensor) -> _Pass:
+        """Reflectance and derivatives of one pass."""
+        plain = not torch.compiler.is_compiling() and is_plain(values)
+        with torch.inference_mode(plain):
+            prediction, columns = self._linearise(values, geometry)
+        # Made outside of that mode, the result is an ordinary tensor.
+        return _Pass(prediction, torch.stack([columns[name] for name in self.inputs], 1))
 
     def _predict(self, values: Tensor, geometry: Tensor) -> Tensor:
         v = self._named(values)
@@ -244,7 +256,7 @@ class OpticalOperator:
         nodes = canopy_reflectance(self._leaf, k, v["n"][:, None], limited(soil), *scalars)
         return product(nodes, self._bands)
 
-    def _linearise(self, values: Tensor, geometry: Tensor) -> tuple[Tensor, Tensor]:
+    def _linearise(self, values: Tensor, geometry: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Chain by hand; everything has its canopies side by side, on the last axis."""
         v = self._named(values)
         lai, dtype = v["lai"], values.dtype
@@ -260,7 +272,7 @@ class OpticalOperator:
         per_layer, k = self._absorption(v)
         scalars = [x[:, None] for x in (lai, ks, ko, bf, sob, sof, gap, mean_gap)]
         nodes, partials = reflectance_jacobian(
-            k, v["n"][:, None], soil, *scalars, self._leaf, self._bands
+            *(k, v["n"][:, None], soil, *scalars), spectra=self._leaf, weights=self._bands
         )
         by_n, by_lai, by_ks, by_ko, by_bf, by_sob, by_sof, by_gap, by_mean = (
             partial.mT for partial in (partials.n, *partials[3:])
@@ -290,8 +302,7 @@ class OpticalOperator:
             "cm": by_cm,
             **self._soil_columns(v, amounts, by_amount),
         }
-        slopes = torch.stack([columns[name] for name in self.inputs], 1)
-        return product(nodes, self._bands), slopes
+        return product(nodes, self._bands), columns
 
     def _named(self, values: Tensor) -> dict[str, Tensor]:
         """Each input of all pairs, side by side in memory."""
@@ -349,10 +360,11 @@ class _ByJacobian(Function):
 
     @staticmethod
     def forward(ctx: Any, operator: OpticalOperator, values: Tensor, geometry: Tensor) -> Tensor:
-        parts = operator._linearised(values, geometry)
+        chunks = zip(values.split(JACOBIAN_CHUNK), geometry.split(JACOBIAN_CHUNK), strict=True)
+        passes = [operator._linearised(v, g) for v, g in chunks]
         ctx.operator = operator
-        ctx.save_for_backward(values, geometry, *(slopes for _, slopes in parts))
-        return torch.cat([reflectance for reflectance, _ in parts])
+        ctx.save_for_backward(values, geometry, *(each.slopes for each in passes))
+        return torch.cat([each.prediction for each in passes])
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[None, Tensor, None]:
