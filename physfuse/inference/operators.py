@@ -272,7 +272,12 @@ class OpticalOperator:
         per_layer, k = self._absorption(v)
         scalars = [x[:, None] for x in (lai, ks, ko, bf, sob, sof, gap, mean_gap)]
         nodes, partials = reflectance_jacobian(
-            *(k, v["n"][:, None], soil, *scalars), spectra=self._leaf, weights=self._bands
+            k,
+            v["n"][:, None],
+            soil,
+            *scalars,  # type: ignore[arg-type]
+            spectra=self._leaf,  # type: ignore[misc]
+            weights=self._bands,
         )
         by_n, by_lai, by_ks, by_ko, by_bf, by_sob, by_sof, by_gap, by_mean = (
             partial.mT for partial in (partials.n, *partials[3:])

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ._numerics import UNITS, Constants, chosen, is_below, polynomial, product
 from .expint import leaf_transmissivity, transmissivity_and_slope
-from .prospect import ABSORPTANCE_FLOOR, NEAR, LeafSpectra, angle_series, multiple_angle
+from .prospect import ABSORPTANCE_FLOOR, NEAR, LeafSpectra, angle_series
 from .sail import eigenvalue_floor
 
 _BEND = Constants(1 / 24, -1 / 240, 17 / 40320, -31 / 725760)
@@ -77,8 +77,6 @@ class _Leaf(NamedTuple):
     c: Tensor
     u: Tensor
     y: Tensor
-    y_sq: Tensor
-    near: Tensor
     z_less_one: Tensor
     share: Tensor
     per: Tensor
@@ -133,12 +131,10 @@ def _leaf(k: Tensor, n: Tensor, spectra: LeafSpectra, *, slopes: bool) -> _Leaf:
     z_less_one = less.mul_(half_over_t)
     m = n - one
     log_b = (z_less_one + y).log1p_()
-    decay = (log_b * -m).exp_()
+    depth = log_b * m
+    decay = torch.exp(-depth)
     c = torch.addcmul(half, half * decay, decay)
-    y_sq = y * y
-    near = is_below(y_sq, NEAR)
-    u = (one - c).div_(y)
-    u = chosen(near, multiple_angle(m, y_sq.clamp_max(NEAR)).mul_(decay), u)
+    u = depth.tanh_().mul_(c).div_(y)  # as exact near y = 0 as the series of `plate_model`
     share = lost.mul_(half_over_t)
     per = torch.addcmul(c, share, u).reciprocal_()
     outer = t_surface / t_in
@@ -146,7 +142,7 @@ def _leaf(k: Tensor, n: Tensor, spectra: LeafSpectra, *, slopes: bool) -> _Leaf:
     rho = torch.addcmul(one - t_surface - outer * (one - t_in), outer, r)
     rho.addcmul_(ratio * r, u)
     return _Leaf(
-        *(rho, decay * ratio, m, log_b, decay, c, u, y, y_sq, near, z_less_one, share, per, ratio),
+        *(rho, decay * ratio, m, log_b, decay, c, u, y, z_less_one, share, per, ratio),
         *(r, t, lower, absorbed, half_over_t, inside, open_once, open_twice, tau_slope),
     )
 
@@ -164,12 +160,13 @@ def _leaf_adjoint(
     wide = (whole * leaf.per).mul_(u)
     # by u, at s and c of the denominator held
     lever = torch.addcmul(bounced, whole * leaf.per, share, value=-1.0)
-    series = _multiple_angle_slope(m, leaf.y_sq.clamp_max(NEAR)).mul_(leaf.decay)
+    y_sq = y * y
+    series = _multiple_angle_slope(m, y_sq.clamp_max(NEAR)).mul_(leaf.decay)
     z = leaf.z_less_one + one
     u_z = chosen(
-        leaf.near,
+        is_below(y_sq, NEAR),
         series.mul_(z).mul_(one + one),
-        (m * leaf.c).addcmul_(u, z, value=-1.0).div_(leaf.y_sq),
+        (m * leaf.c).addcmul_(u, z, value=-1.0).div_(y_sq),
     )
     n_bar = (lever * leaf.c).div_(y).addcmul_(wide, y, value=-1.0).mul_(leaf.log_b)
     z_bar = (lever * u_z).addcmul_(wide, m, value=-1.0)

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ._arguments import Numeric, broadcast, tensors
-from ._numerics import UNITS, Constants, mixed
+from ._numerics import UNITS, Constants, is_followed, mixed
 from .optical_constants import as_spectra, interpolated
 
 CAP = 0.95
@@ -91,6 +91,13 @@ def _softplus(x: Tensor) -> Tensor:
     return torch.log(one + torch.exp(low)) + (x - low)
 
 
+def _softplus_in_place(x: Tensor) -> Tensor:
+    """The same where nobody follows, written over x."""
+    low = x.clamp_max(_LINEAR)
+    one, _ = UNITS.like(x)
+    return torch.exp(low).add_(one).log_().add_(x.sub_(low))
+
+
 def limited(reflectance: Float[Tensor, "*#batch"]) -> Float[Tensor, "*#batch"]:
     """Keep a reflectance between 0 and 0.95 without a kink.
 
@@ -110,8 +117,9 @@ def limited(reflectance: Float[Tensor, "*#batch"]) -> Float[Tensor, "*#batch"]:
     0.02 to 0.85 are changed by less than 3e-5.
     """
     cap, per_cap, floor, per_floor, width = _LIMITS.like(reflectance)
-    below = _softplus(torch.addcmul(cap, per_cap, reflectance))
-    above = _softplus(torch.addcmul(floor, per_floor, below))
+    softplus = _softplus if is_followed(reflectance) else _softplus_in_place
+    below = softplus(torch.addcmul(cap, per_cap, reflectance))
+    above = softplus(torch.addcmul(floor, per_floor, below))
     return (width * above).clamp_max(CAP)  # rounding may pass it by a bit
 
 
