@@ -27,7 +27,7 @@ from physfuse.radiative.soil_reflectance import (
     FILM_RATE,
     limited,
     limited_and_slope,
-    soil_basis,
+    mixture_basis,
     soil_spectra,
     water_film,
 )
@@ -168,7 +168,7 @@ class OpticalOperator:
         self.angles = torch.stack([tts, tto, psi], -1)
         self.hspot, self.ant = hspot, ant
         self._leaf = leaf_spectra(quadrature.wavelength_nm, dtype=dtype, device=device)
-        soil = soil_basis(soil_spectra(quadrature.wavelength_nm, dtype=dtype, device=device))
+        soil = mixture_basis(soil_spectra(quadrature.wavelength_nm, dtype=dtype, device=device))
         self._bands = quadrature_matrix(quadrature)
         self.centre_nm = mean_wavelengths(quadrature)
         leaf = self._leaf
@@ -334,7 +334,7 @@ class OpticalOperator:
         return per_layer, k.mT
 
     def _mixed_soil(self, v: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Amounts of the spectra of `soil_basis` (8, N), and their mixture at the nodes (N, W)."""
+        """Amounts of the spectra of `mixture_basis` (8, N), their mixture at the nodes (N, W)."""
         shapes = torch.stack([v[name] for name in _SOIL_SHAPES]) * v["soil_brightness"]
         wet = torch.cat([v["soil_brightness"][None], shapes])
         film = water_film(v["soil_darkening"], v["soil_moisture"])

@@ -95,7 +95,8 @@ def canopy_reflectance(
     Where autograd alone asks for a gradient, it is that of `reflectance_jacobian`, for which twelve
     arrays of the shape of the result are kept until the backward pass. Under the transforms of
     `torch.func`, in forward mode, under `torch.compile` and for second derivatives the formulas
-    themselves are differentiated.
+    themselves are differentiated. Where nobody asks for a gradient the value is that of
+    `reflectance_value`, equal to rounding.
     """
     arguments = (k, n, rsoil, lai, ks, ko, bf, sob, sof, tsstoo, sumint)
     if torch.compiler.is_compiling() or not all(is_plain(x) for x in arguments):

@@ -153,7 +153,7 @@ def limited_and_slope(
         return above.mul_(width).clamp_max_(CAP), room.mul_(rise)
 
 
-def soil_basis(spectra: SoilSpectra) -> Float[Tensor, "8 wavelength"]:
+def mixture_basis(spectra: SoilSpectra) -> Float[Tensor, "8 wavelength"]:
     """Spectra that mix, by the amounts of `soil_amounts`, to a soil that is not limited yet.
 
     Parameters
@@ -203,7 +203,7 @@ def _mixture(given: tuple[Numeric, ...], spectra: SoilSpectra) -> _Mixture:
     brightness, s1, s2, s3, darkening, moisture = values
     wet = [brightness, brightness * s1, brightness * s2, brightness * s3]
     film = water_film(darkening, moisture)
-    basis = soil_basis(spectra).to(brightness)
+    basis = mixture_basis(spectra).to(brightness)
     return _Mixture(mixed([*wet, *(film * x for x in wet)], basis), basis, values, film)
 
 

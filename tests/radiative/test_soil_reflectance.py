@@ -12,7 +12,7 @@ from physfuse.radiative.soil_reflectance import (
     CAP,
     limited,
     limited_and_slope,
-    soil_basis,
+    mixture_basis,
     soil_reflectance,
     soil_reflectance_jacobian,
     soil_spectra,
@@ -98,7 +98,7 @@ def test_soil_is_the_limited_mixture_of_its_basis() -> None:
     brightness, *shapes, darkening, moisture = 1.1, 0.2, -0.1, 0.15, 0.7, 0.25
     film = water_film(torch.tensor(darkening), torch.tensor(moisture)).item()
     wet = torch.tensor([brightness, *(brightness * x for x in shapes)], dtype=torch.float64)
-    mixture = torch.cat([wet, film * wet]) @ soil_basis(SPECTRA)
+    mixture = torch.cat([wet, film * wet]) @ mixture_basis(SPECTRA)
     arguments = torch.tensor([brightness, *shapes, darkening, moisture], dtype=torch.float64)
     torch.testing.assert_close(
         limited(mixture), soil_reflectance(*arguments, SPECTRA), rtol=1e-6, atol=0.0
