@@ -21,6 +21,7 @@ from physfuse.radiative.canopy_gradient import canopy_reflectance, is_plain
 from physfuse.radiative.canopy_jacobian import reflectance_jacobian
 from physfuse.radiative.directions import canopy_geometry, hotspot, hotspot_jacobian
 from physfuse.radiative.leaf_angle import campbell, campbell_jacobian
+from physfuse.radiative.passes import keep_freed_memory
 from physfuse.radiative.prospect import leaf_spectra
 from physfuse.radiative.radiometry import to_db
 from physfuse.radiative.soil_reflectance import (
@@ -162,6 +163,7 @@ class OpticalOperator:
         hspot: float = 0.1,
         ant: float = 0.0,
     ) -> None:
+        keep_freed_memory()
         dtype, device = quadrature.weight.dtype, quadrature.weight.device
         self.channels = quadrature.bands
         self.platform = quadrature.platform

@@ -10,7 +10,7 @@ the formula itself is differentiated.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -110,6 +110,8 @@ def _surfaces(spectra: LeafSpectra, k: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 def _leaf(k: Tensor, n: Tensor, spectra: LeafSpectra, *, slopes: bool) -> _Leaf:
     """Reflectance and transmittance of the leaf; without slopes that of tau is k itself."""
+    if n.shape != (*k.shape[:-1], 1):
+        k = k.expand(torch.broadcast_shapes(k.shape, n.shape))
     t_surface, t_in, t_out = _surfaces(spectra, k)
     one, half = UNITS.like(k)
     tau, tau_slope = transmissivity_and_slope(k) if slopes else (leaf_transmissivity(k), k)
@@ -251,9 +253,9 @@ def reflectance_jacobian(
             def average(x: Tensor) -> Tensor:
                 return product(across, x.mT).mT  # canopies stay side by side in memory
 
-        leaf, canopy = _traced(
-            (k, n, rsoil, lai, ks, ko, bf, sob, sof, tsstoo, sumint), spectra, slopes=True
-        )
+        leaf = _leaf(k, n, spectra, slopes=True)
+        given = (rsoil, lai, ks, ko, bf, sob, sof, tsstoo, sumint)
+        canopy = _canopy(*_in_one_shape(leaf.rho, leaf.tau, given))
         rho_bar, tau_bar, partials = _canopy_adjoint(canopy, average)
         k_bar, n_bar = _leaf_adjoint(leaf, rho_bar, tau_bar, spectra)
         return canopy.reflectance, CanopyPartials(k=k_bar, n=average(n_bar), **partials)
@@ -275,24 +277,19 @@ def reflectance_value(spectra: LeafSpectra, *arguments: Tensor) -> Tensor:
         As from `bidirectional_reflectance` of `plate_model`. [1]
     """
     with torch.no_grad():
-        return _traced(arguments, spectra, slopes=False)[1].reflectance
+        k, n, *given = arguments
+        rho, tau = _leaf(k, n, spectra, slopes=False)[:2]  # the rest of the leaf is let go
+        return _canopy(*_in_one_shape(rho, tau, given)).reflectance
 
 
-def _traced(
-    arguments: tuple[Tensor, ...], spectra: LeafSpectra, *, slopes: bool
-) -> tuple[_Leaf, _Canopy]:
-    """Leaf and canopy, the leaf in its own shape and the canopy in that of all arguments."""
-    k, n, *given = arguments
-    column = (*k.shape[:-1], 1)
-    if n.shape != column:
-        k = k.expand(torch.broadcast_shapes(k.shape, n.shape))
-    leaf = _leaf(k, n, spectra, slopes=slopes)
-    rho, tau = leaf.rho, leaf.tau
-    if any(x.shape not in (rho.shape, column) for x in given):
-        shape = torch.broadcast_shapes(rho.shape, *(x.shape for x in given))
-        rho, tau = rho.expand(shape), tau.expand(shape)
-        given = [x.expand(*shape[:-1], x.shape[-1]) for x in given]
-    return leaf, _canopy(rho, tau, *given)
+def _in_one_shape(rho: Tensor, tau: Tensor, given: Sequence[Tensor]) -> list[Tensor]:
+    """Leaf and other arguments, the leaf in the shape of the result, the others with its axes."""
+    shapes = (rho.shape, (*rho.shape[:-1], 1))
+    if all(x.shape in shapes for x in given):
+        return [rho, tau, *given]
+    shape = torch.broadcast_shapes(rho.shape, *(x.shape for x in given))
+    others = [x.expand(*shape[:-1], x.shape[-1]) for x in given]
+    return [rho.expand(shape), tau.expand(shape), *others]
 
 
 def _same(x: Tensor) -> Tensor:
