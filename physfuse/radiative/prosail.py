@@ -283,7 +283,7 @@ def prosail(
     the classical codes within 1e-12 where those are defined.
 
     Large batches are computed in passes of 48 x 1024 canopies times wavelengths, so that a call
-    takes about 10 MB in float32 beside its arguments and its result, whatever the batch. Where a
+    takes about 15 MB in float32 beside its arguments and its result, whatever the batch. Where a
     gradient is asked for, some fifteen numbers per canopy and wavelength are kept until then: 65 MB
     for the ten Sentinel-2 bands of 16384 canopies (`benchmarks/speed` measures both).
 
