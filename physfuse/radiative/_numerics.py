@@ -39,6 +39,10 @@ class Constants:
                 )
                 for dtype in (torch.float32, torch.float64)
             }
+            self._rows = {
+                dtype: torch.func.debug_unwrap(torch.tensor(values, dtype=dtype, device="cpu"))
+                for dtype in (torch.float32, torch.float64)
+            }
 
     def like(self, x: Tensor) -> tuple[Tensor, ...]:
         """Give the numbers in the dtype and on the device of a tensor.
@@ -58,6 +62,40 @@ class Constants:
             if kept is not None:
                 return kept
         return tuple(x.new_full((), value) for value in self._values)
+
+    def row(self, x: Tensor) -> Tensor:
+        """Give the numbers as one tensor in the dtype and on the device of another.
+
+        Parameters
+        ----------
+        x : Tensor
+            Of any shape.
+
+        Returns
+        -------
+        Tensor, shape (K,)
+            Not to be written into.
+        """
+        if type(x) is Tensor and x.device.type == "cpu" and not torch.compiler.is_compiling():
+            kept = self._rows.get(x.dtype)
+            if kept is not None:
+                return kept
+        return torch.tensor(self._values, dtype=x.dtype, device=x.device)
+
+    def along_first(self, x: Tensor) -> Tensor:
+        """Give the numbers on an axis before those of a tensor.
+
+        Parameters
+        ----------
+        x : Tensor
+            Of any shape.
+
+        Returns
+        -------
+        Tensor, shape (K, 1, ..., 1)
+            Of one dimension more than x; not to be written into.
+        """
+        return self.row(x).view(-1, *[1] * x.dim())
 
 
 UNITS = Constants(1.0, 0.5)
@@ -105,8 +143,16 @@ def is_below(x: Tensor, threshold: float) -> Tensor:
     Tensor, shape (...)
         1 where x is below the threshold, else 0, in the dtype of x; constant to autograd.
     """
-    edge = x.new_full((), _STEEP * threshold)
+    if torch.compiler.is_compiling():
+        edge = x.new_full((), _STEEP * threshold)
+    else:
+        (edge,) = _edge(threshold).like(x)
     return torch.sub(edge, x.detach(), alpha=_STEEP).clamp(0.0, 1.0)
+
+
+@functools.cache
+def _edge(threshold: float) -> Constants:
+    return Constants(_STEEP * threshold)
 
 
 def chosen(mask: Tensor, inside: Tensor, outside: Tensor) -> Tensor:

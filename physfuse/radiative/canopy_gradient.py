@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.forward_ad import unpack_dual
 
-from .canopy_jacobian import reflectance_jacobian
+from .canopy_jacobian import reflectance_jacobian, reflectance_value
 from .prospect import LeafSpectra, plate_model
 from .sail import bidirectional_reflectance
 
@@ -95,15 +95,13 @@ def canopy_reflectance(
     Where autograd alone asks for a gradient, it is that of `reflectance_jacobian`, for which twelve
     arrays of the shape of the result are kept until the backward pass. Under the transforms of
     `torch.func`, in forward mode, under `torch.compile` and for second derivatives the formulas
-    themselves are differentiated.
+    themselves are differentiated. Where nobody asks for a gradient the value is that of
+    `reflectance_value`, equal to rounding.
     """
     arguments = (k, n, rsoil, lai, ks, ko, bf, sob, sof, tsstoo, sumint)
-    if (
-        torch.is_grad_enabled()
-        and not torch.compiler.is_compiling()
-        and any(x.requires_grad for x in arguments)
-        and all(is_plain(x) for x in arguments)
-    ):
+    if torch.compiler.is_compiling() or not all(is_plain(x) for x in arguments):
+        return _by_formula(spectra, *arguments)
+    if torch.is_grad_enabled() and any(x.requires_grad for x in arguments):
         value: Tensor = _ClosedForm.apply(spectra, *arguments)  # type: ignore[no-untyped-call]
         return value
-    return _by_formula(spectra, *arguments)
+    return reflectance_value(spectra, *arguments)

@@ -12,7 +12,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ._arguments import Numeric, broadcast, tensors
-from ._numerics import chosen, log_mean, polynomial, product, weighted
+from ._numerics import (
+    UNITS,
+    Constants,
+    chosen,
+    is_followed,
+    log_mean,
+    polynomial,
+    product,
+    weighted,
+)
 from .errors import unknown_name
 from .leaf_angle import LEAF_INCLINATIONS
 
@@ -166,26 +175,35 @@ def _legendre() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     return root**3, 1.5 * weight * root**2
 
 
-def _classical_series() -> tuple[NDArray[np.float64], ...]:
+class _Depths(NamedTuple):
+    """Depths x, and powers 0 to 3 of alf in (1 - e^(-alf x)) / alf there."""
+
+    x: Constants
+    parted: tuple[Constants, ...]
+
+
+def _depths(x: NDArray[np.float64]) -> _Depths:
+    powers = (x, -(x**2) / 2.0, x**3 / 6.0, -(x**4) / 24.0)
+    return _Depths(Constants(*x.tolist()), tuple(Constants(*power.tolist()) for power in powers))
+
+
+def _classical_series() -> tuple[Constants, ...]:
     """Powers 0 to 3 of alf in -log(1 - u + u e^-alf) / alf at u = 0, 1/20, ... 1."""
     u = _EVEN_DEPTH
     spread = u * (1.0 - u)
     third = spread * (1.0 - 2.0 * u) / 6.0
-    return u, -spread / 2.0, third, -spread * (1.0 - 6.0 * spread) / 24.0
+    powers = (u, -spread / 2.0, third, -spread * (1.0 - 6.0 * spread) / 24.0)
+    return tuple(Constants(*power.tolist()) for power in powers)
 
 
 _LEGENDRE_DEPTH, _LEGENDRE_WEIGHT = _legendre()
 _CLASSICAL_SERIES = _classical_series()
-_BOTTOM = np.ones(1)
+_EVEN = Constants(*_EVEN_DEPTH.tolist())
+_BOTTOM = _depths(np.ones(1))
 # The bottom and the nodes: two results, each a sum with weights of its own.
-_JACOBIAN_DEPTH = np.concatenate([_BOTTOM, _LEGENDRE_DEPTH])
-_JACOBIAN_WEIGHT = np.zeros((2, _NODES + 1))
-_JACOBIAN_WEIGHT[0, 0], _JACOBIAN_WEIGHT[1, 1:] = 1.0, _LEGENDRE_WEIGHT
-
-
-def _at_depths(values: NDArray[np.float64], like: Tensor) -> Tensor:
-    """Values at some depths, their axis before those of the canopies."""
-    return torch.as_tensor(values).to(like).reshape(-1, *[1] * like.dim())
+_BOTTOM_AND_NODES = _depths(np.concatenate([np.ones(1), _LEGENDRE_DEPTH]))
+_WEIGHTS = Constants(*[1.0, *[0.0] * _NODES], *[0.0, *_LEGENDRE_WEIGHT.tolist()])
+_SMALLEST = Constants(1e-30)
 
 
 class _Correlation(NamedTuple):
@@ -196,9 +214,9 @@ class _Correlation(NamedTuple):
     is_tiny: Tensor
     tiny: Tensor
 
-    def either(self, regular: Tensor, series: tuple[NDArray[np.float64], ...]) -> Tensor:
+    def either(self, regular: Tensor, series: tuple[Constants, ...]) -> Tensor:
         """A function of alf and depth, by its power series where alf is tiny."""
-        coefficients = tuple(_at_depths(power, self.tiny) for power in series)
+        coefficients = tuple(power.along_first(self.tiny) for power in series)
         return chosen(self.is_tiny, polynomial(self.tiny, coefficients), regular)
 
 
@@ -218,23 +236,47 @@ def _correlation(extinction: Tensor, dso: Tensor, hspot: Tensor) -> _Correlation
     )
 
 
-def _parted(correlation: _Correlation, depth: NDArray[np.float64]) -> Tensor:
+def _parted(correlation: _Correlation, depths: _Depths) -> Tensor:
     """(1 - e^(-alf x)) / alf at depths x, shape (depths, ...)."""
-    x = _at_depths(depth, correlation.rate)
+    x = depths.x.along_first(correlation.rate)
     regular = torch.expm1(-x * correlation.rate) * -correlation.inverse
-    return correlation.either(
-        regular, (depth, -(depth**2) / 2.0, depth**3 / 6.0, -(depth**4) / 24.0)
-    )
+    return correlation.either(regular, depths.parted)
 
 
-def _parted_slope(correlation: _Correlation, depth: NDArray[np.float64]) -> Tensor:
-    """Minus alf times the derivative of the same by alf: (1 - e^(-alf x)) / alf - x e^(-alf x)."""
-    x = _at_depths(depth, correlation.rate)
-    decay = torch.exp(-x * correlation.rate)
-    regular = torch.addcmul(correlation.inverse, decay, correlation.inverse + x, value=-1.0)
-    return correlation.either(
-        regular, (0.0 * depth, depth**2 / 2.0, -(depth**3) / 3.0, depth**4 / 8.0)
-    )
+class _Gaps(NamedTuple):
+    """Gap fractions at the bottom and the nodes, shape (21, ...), with what their slopes need."""
+
+    gap: Tensor
+    depth: Tensor
+    faded: Tensor
+    parted: Tensor
+    together: Tensor
+    extinction: Tensor
+
+
+def _gaps(lai: Tensor, ks: Tensor, ko: Tensor, dso: Tensor, hspot: Tensor) -> _Gaps:
+    """Gap fractions by arithmetic that autograd could not follow where alf is 0 or infinite.
+
+    With y = alf x, (1 - e^-y) / y = (1 + e^-y) tanh(y / 2) / y; without a hotspot alf is infinite
+    and that is 0. `expm1` and the choices of `_correlation` cost five times as much.
+    """
+    one, half = UNITS.like(lai)
+    (smallest,) = _SMALLEST.like(lai)
+    depth = _BOTTOM_AND_NODES.x.along_first(lai)
+    extinction = ks + ko
+    rate = (dso + smallest) / (half * hspot * extinction)
+    y = depth * rate
+    faded = torch.exp(-y)
+    y = y.add_(smallest)
+    parted = torch.tanh(half * y).div_(y).mul_(faded + one).mul_(depth)
+    together = torch.sqrt(ks * ko)
+    gap = torch.mul(extinction, depth).neg_().addcmul_(together, parted).mul_(lai).exp_()
+    return _Gaps(gap, depth, faded, parted, together, extinction)
+
+
+def _below_and_mean(values: Tensor) -> Tensor:
+    """The value at the bottom and the mean over the depth, of those at bottom and nodes."""
+    return weighted(_WEIGHTS.row(values).view(2, -1), values)
 
 
 def hotspot(
@@ -287,15 +329,17 @@ def hotspot(
     lai, ks, ko, dso, hspot = broadcast(*tensors(lai, ks, ko, dso, hspot))
     given = lai.dtype
     lai, ks, ko, dso, hspot = (value.to(dtype) for value in (lai, ks, ko, dso, hspot))
+    if method == "gauss_legendre":
+        if any(is_followed(value) for value in (lai, ks, ko, dso, hspot)):
+            gap = _followed_gaps(lai, ks, ko, dso, hspot)
+        else:
+            gap = _gaps(lai, ks, ko, dso, hspot).gap
+        below, mean_gap = _below_and_mean(gap).to(given).unbind(0)
+        return below, mean_gap
     correlation = _correlation(ks + ko, dso, hspot)
     extinction, shared = lai * (ks + ko), lai * torch.sqrt(ks * ko)
-    if method == "gauss_legendre":
-        loss = _at_depths(_JACOBIAN_DEPTH, lai) * extinction
-        gap = torch.exp(shared * _parted(correlation, _JACOBIAN_DEPTH) - loss)
-        weight = torch.as_tensor(_LEGENDRE_WEIGHT).to(lai)
-        return gap[0].to(given), weighted(weight, gap[1:]).to(given)
     parted_below = _parted(correlation, _BOTTOM)
-    part = _at_depths(_EVEN_DEPTH, lai)
+    part = _EVEN.along_first(lai)
     whole = -torch.expm1(-correlation.rate)
     inner = -torch.log1p(-part[:-1] * whole) * correlation.inverse
     last = torch.ones_like(inner[:1])
@@ -307,8 +351,22 @@ def hotspot(
     return gap[-1].to(given), total.to(given)
 
 
+def _followed_gaps(lai: Tensor, ks: Tensor, ko: Tensor, dso: Tensor, hspot: Tensor) -> Tensor:
+    """`_gaps` by formulas with right derivatives everywhere."""
+    correlation = _correlation(ks + ko, dso, hspot)
+    loss = _BOTTOM_AND_NODES.x.along_first(lai) * (lai * (ks + ko))
+    shared = lai * torch.sqrt(ks * ko)
+    return torch.exp(shared * _parted(correlation, _BOTTOM_AND_NODES) - loss)
+
+
 def hotspot_jacobian(
-    lai: Numeric, ks: Numeric, ko: Numeric, dso: Numeric, hspot: Numeric
+    lai: Numeric,
+    ks: Numeric,
+    ko: Numeric,
+    dso: Numeric,
+    hspot: Numeric,
+    *,
+    dtype: torch.dtype = torch.float64,
 ) -> tuple[Float[Tensor, "*batch"], Float[Tensor, "*batch"], Float[Tensor, "*batch 2 3"]]:
     """`hotspot` by Gauss-Legendre with its derivatives in closed form.
 
@@ -320,6 +378,8 @@ def hotspot_jacobian(
         As in `CanopyGeometry`.
     hspot : Tensor, shape (...)
         Leaf size over canopy height, 0 (no hotspot) or more. [1]
+    dtype : torch.dtype
+        In which to compute; in float32 the results are good to 1e-6.
 
     Returns
     -------
@@ -330,21 +390,19 @@ def hotspot_jacobian(
     """
     with torch.no_grad():
         lai, ks, ko, dso, hspot = broadcast(*tensors(lai, ks, ko, dso, hspot))
-        dtype = lai.dtype
-        lai, ks, ko, dso, hspot = (value.double() for value in (lai, ks, ko, dso, hspot))
-        correlation = _correlation(ks + ko, dso, hspot)
-        depth = _at_depths(_JACOBIAN_DEPTH, lai)
-        weight = torch.as_tensor(_JACOBIAN_WEIGHT).to(lai)
-        parted = _parted(correlation, _JACOBIAN_DEPTH)
-        together = torch.sqrt(ks * ko)
-        gap = torch.exp(lai * (together * parted - (ks + ko) * depth))
-        below, total = weighted(weight, gap).to(dtype).unbind(0)
-        by_depth = weighted(weight, gap * depth)
-        by_parted = weighted(weight, gap * parted)
-        slope = _parted_slope(correlation, _JACOBIAN_DEPTH)
-        by_rate = weighted(weight, gap * slope) / (ks + ko)
-        by_ks = lai * (together * (by_rate + 0.5 * by_parted / ks) - by_depth)
-        by_ko = lai * (together * (by_rate + 0.5 * by_parted / ko) - by_depth)
-        by_lai = together * by_parted - (ks + ko) * by_depth
-        slopes = torch.stack([by_lai, by_ks, by_ko], dim=1).to(dtype)
+        given = lai.dtype
+        lai, ks, ko, dso, hspot = (value.to(dtype) for value in (lai, ks, ko, dso, hspot))
+        at = _gaps(lai, ks, ko, dso, hspot)
+        # Minus alf times the derivative of parted by alf: parted - x e^(-alf x).
+        slope = torch.addcmul(at.parted, at.faded, at.depth, value=-1.0)
+        parts = [at.gap, at.gap * at.depth, at.gap * at.parted, slope.mul_(at.gap)]
+        gaps, by_depth, by_parted, by_rate = _below_and_mean(torch.stack(parts, 1)).unbind(1)
+        below, total = gaps.to(given).unbind(0)
+        by_rate = by_rate / at.extinction
+        by_lai = at.together * by_parted - at.extinction * by_depth
+        scale, half_parted = lai * at.together, by_parted.mul_(0.5)
+        by_depth = by_depth.mul_(lai)
+        by_ks = scale * (by_rate + half_parted / ks) - by_depth
+        by_ko = scale * (by_rate + half_parted / ko) - by_depth
+        slopes = torch.stack([by_lai, by_ks, by_ko], dim=1).to(given)
         return below, total, slopes.movedim((0, 1), (-2, -1))

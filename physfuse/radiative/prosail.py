@@ -16,7 +16,7 @@ from .canopy_gradient import canopy_reflectance, is_plain
 from .directions import canopy_geometry, hotspot
 from .errors import DomainError, unknown_name
 from .leaf_angle import LEAF_ANGLE_FAMILIES, campbell, verhoef
-from .passes import canopies_per_pass, in_passes
+from .passes import canopies_per_pass, in_passes, keep_freed_memory
 from .prospect import LeafSpectra, absorption, absorption_pro, leaf_spectra, plate_model
 from .sail import canopy_fluxes, under_sky
 from .spectral import BandQuadrature, quadrature_matrix
@@ -283,7 +283,7 @@ def prosail(
     the classical codes within 1e-12 where those are defined.
 
     Large batches are computed in passes of 48 x 1024 canopies times wavelengths, so that a call
-    takes about 10 MB in float32 beside its arguments and its result, whatever the batch. Where a
+    takes about 15 MB in float32 beside its arguments and its result, whatever the batch. Where a
     gradient is asked for, some fifteen numbers per canopy and wavelength are kept until then: 65 MB
     for the ten Sentinel-2 bands of 16384 canopies (`benchmarks/speed` measures both).
 
@@ -361,6 +361,7 @@ class PROSAIL(nn.Module):
         compile: bool = False,
     ) -> None:
         super().__init__()
+        keep_freed_memory()
         if isinstance(spectral, BandQuadrature):
             wavelength_nm: Tensor | None = spectral.wavelength_nm
             weights: Tensor | None = quadrature_matrix(spectral)

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ._arguments import Numeric, broadcast, tensors
-from ._numerics import UNITS, chosen, is_below, mixed
+from ._numerics import UNITS, Constants, chosen, is_below, mixed
 from .errors import DomainError
 from .expint import leaf_transmissivity
 from .optical_constants import LeafSpectra, leaf_spectra
@@ -34,7 +34,10 @@ ABSORPTANCE_FLOOR = 0.25
 NEAR = 0.005
 """Below this y^2 the pile of plates is computed from a series, see `plate_model`."""
 
-_ANGLE_SERIES = ((49.0, 72.0), (25.0, 42.0), (9.0, 20.0), (1.0, 6.0))
+_ANGLE_SERIES = tuple(
+    Constants(-odd_sq / denominator, 1.0 / denominator)
+    for odd_sq, denominator in ((49.0, 72.0), (25.0, 42.0), (9.0, 20.0), (1.0, 6.0))
+)
 
 
 def _layer_absorption(
@@ -162,13 +165,37 @@ def multiple_angle(order: Tensor, y_sq: Tensor) -> Tensor:
     Tensor, shape (...)
         sinh(order asinh y) / y.
     """
+    return order * angle_series(order, y_sq, _ANGLE_SERIES)
+
+
+def angle_series(order: Tensor, y_sq: Tensor, series: Sequence[Constants]) -> Tensor:
+    """Product 1 + f y^2 (1 + f' y^2 (...)) with factors that are linear in the order's square.
+
+    Parameters
+    ----------
+    order : Tensor, shape (...)
+        Any number.
+    y_sq : Tensor, shape (...)
+        Square of y, 0 to `NEAR`.
+    series : sequence of Constants
+        Of each factor what it is at order 0 and its slope, that of the highest power first; the
+        last three are enough for float32.
+
+    Returns
+    -------
+    Tensor, shape (...)
+        The product.
+    """
     order_sq = order * order
     one, _ = UNITS.like(y_sq)
-    factors = [(order_sq - odd_sq) / denominator for odd_sq, denominator in _ANGLE_SERIES]
-    total = torch.addcmul(one, factors[0], y_sq)
-    for factor in factors[1:]:
-        total = torch.addcmul(one, factor * y_sq, total)
-    return order * total
+    if y_sq.dtype == torch.float32:
+        series = series[-3:]
+    total = one
+    for factor in series:
+        at_none, slope = factor.like(order_sq)
+        inner = torch.addcmul(at_none, slope, order_sq)
+        total = torch.addcmul(one, inner, y_sq if total is one else y_sq * total)
+    return total
 
 
 def plate_model(

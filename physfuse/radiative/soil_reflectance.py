@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ._arguments import Numeric, broadcast, tensors
-from ._numerics import UNITS, mixed
+from ._numerics import UNITS, Constants, is_followed, mixed
 from .optical_constants import as_spectra, interpolated
 
 CAP = 0.95
@@ -21,6 +21,7 @@ _LINEAR = 50.0
 DARKENING = 3.5
 SATURATION = 0.5
 """Volumetric moisture at which darkening is counted as complete. [m3 m-3]"""
+FILM_RATE = -DARKENING / SATURATION
 
 
 class SoilSpectra(NamedTuple):
@@ -78,11 +79,23 @@ def soil_spectra(
     return SoilSpectra(*as_spectra([dry, wet, *shapes], wavelength_nm, dtype, device))
 
 
+_LIMITS = Constants(
+    *(CAP / CAP_WIDTH, -1.0 / CAP_WIDTH, CAP / FLOOR_WIDTH, -CAP_WIDTH / FLOOR_WIDTH, FLOOR_WIDTH),
+)
+
+
 def _softplus(x: Tensor) -> Tensor:
     """log(1 + e^x), x itself above 50; five times as fast as torch's own on a processor."""
     low = x.clamp_max(_LINEAR)
     one, _ = UNITS.like(x)
     return torch.log(one + torch.exp(low)) + (x - low)
+
+
+def _softplus_in_place(x: Tensor) -> Tensor:
+    """The same where nobody follows, written over x."""
+    low = x.clamp_max(_LINEAR)
+    one, _ = UNITS.like(x)
+    return torch.exp(low).add_(one).log_().add_(x.sub_(low))
 
 
 def limited(reflectance: Float[Tensor, "*#batch"]) -> Float[Tensor, "*#batch"]:
@@ -103,55 +116,95 @@ def limited(reflectance: Float[Tensor, "*#batch"]) -> Float[Tensor, "*#batch"]:
     y = CAP - s softplus((CAP - x) / s), s = 0.015, then s softplus(y / s), s = 0.004. Inputs from
     0.02 to 0.85 are changed by less than 3e-5.
     """
-    below = _softplus((CAP - reflectance) / CAP_WIDTH)
-    above = _softplus(CAP / FLOOR_WIDTH - (CAP_WIDTH / FLOOR_WIDTH) * below)
-    return (FLOOR_WIDTH * above).clamp_max(CAP)  # rounding may pass it by a bit
+    cap, per_cap, floor, per_floor, width = _LIMITS.like(reflectance)
+    softplus = _softplus if is_followed(reflectance) else _softplus_in_place
+    below = softplus(torch.addcmul(cap, per_cap, reflectance))
+    above = softplus(torch.addcmul(floor, per_floor, below))
+    return (width * above).clamp_max(CAP)  # rounding may pass it by a bit
 
 
-def _limit_slope(reflectance: Tensor) -> Tensor:
-    """Derivative of `limited`."""
-    room = (CAP - reflectance) / CAP_WIDTH
-    capped = CAP / FLOOR_WIDTH - (CAP_WIDTH / FLOOR_WIDTH) * _softplus(room)
-    return torch.sigmoid(room) * torch.sigmoid(capped)
+def _softplus_and_slope(x: Tensor) -> tuple[Tensor, Tensor]:
+    low = x.clamp_max(_LINEAR)
+    one, _ = UNITS.like(x)
+    power = torch.exp(low)
+    more = one + power
+    return torch.log(more).add_(x.sub_(low)), power.div_(more)
 
 
-class _Parts(NamedTuple):
-    """Factors of the reflectance before it is limited."""
+def limited_and_slope(
+    reflectance: Float[Tensor, "*#batch"],
+) -> tuple[Float[Tensor, "*#batch"], Float[Tensor, "*#batch"]]:
+    """`limited` with its derivative in closed form.
 
-    brightness: Tensor
-    shape: Tensor
-    moist: Tensor
-    contrast: Tensor
-    darkening: Tensor
-    moisture: Tensor
+    Parameters
+    ----------
+    reflectance : Tensor, shape (...)
+        Any value. [1]
+
+    Returns
+    -------
+    value, slope : Tensor, shape (...)
+        Unknown to autograd. [1]
+    """
+    with torch.no_grad():
+        cap, per_cap, floor, per_floor, width = _LIMITS.like(reflectance)
+        below, room = _softplus_and_slope(torch.addcmul(cap, per_cap, reflectance))
+        above, rise = _softplus_and_slope(torch.addcmul(floor, per_floor, below))
+        return above.mul_(width).clamp_max_(CAP), room.mul_(rise)
 
 
-def _parts(
-    soil_brightness: Numeric,
-    soil_shape_1: Numeric,
-    soil_shape_2: Numeric,
-    soil_shape_3: Numeric,
-    soil_darkening: Numeric,
-    soil_moisture: Numeric,
-    spectra: SoilSpectra,
-) -> _Parts:
-    brightness, s1, s2, s3, darkening, moisture = broadcast(
-        *tensors(
-            soil_brightness,
-            soil_shape_1,
-            soil_shape_2,
-            soil_shape_3,
-            soil_darkening,
-            soil_moisture,
-        )
-    )
-    shapes = torch.stack([spectra.shape_1, spectra.shape_2, spectra.shape_3]).to(s1)
-    one, _ = UNITS.like(s1)
-    shape = one + mixed([s1, s2, s3], shapes)
-    brightness, darkening, moisture = (v[..., None] for v in (brightness, darkening, moisture))
-    film = torch.exp(-DARKENING / SATURATION * darkening * moisture)
-    contrast = (spectra.dry - spectra.wet) * film
-    return _Parts(brightness, shape, spectra.wet + contrast, contrast, darkening, moisture)
+def mixture_basis(spectra: SoilSpectra) -> Float[Tensor, "8 wavelength"]:
+    """Spectra that mix, by the amounts of `soil_amounts`, to a soil that is not limited yet.
+
+    Parameters
+    ----------
+    spectra : SoilSpectra
+        Spectra at W wavelengths.
+
+    Returns
+    -------
+    Tensor, shape (8, W)
+        The wet soil, itself and times each of the shapes, and so the dry soil less the wet. [1]
+    """
+    shapes = [torch.ones_like(spectra.shape_1), *spectra[2:]]
+    parts = (spectra.wet, spectra.dry - spectra.wet)
+    return torch.stack([part * shape for part in parts for shape in shapes])
+
+
+def water_film(soil_darkening: Tensor, soil_moisture: Tensor) -> Tensor:
+    """Share of the difference of dry and wet soil that is left under a film of water.
+
+    Parameters
+    ----------
+    soil_darkening : Tensor, shape (...)
+        As in `soil_reflectance`. [1]
+    soil_moisture : Tensor, shape (...)
+        As in `soil_reflectance`. [m3 m-3]
+
+    Returns
+    -------
+    Tensor, shape (...)
+        1 where there is no water, else less. [1]
+    """
+    return torch.exp(FILM_RATE * soil_darkening * soil_moisture)
+
+
+class _Mixture(NamedTuple):
+    """Reflectance before it is limited, and what it was mixed from."""
+
+    whole: Tensor
+    basis: Tensor
+    given: list[Tensor]
+    film: Tensor
+
+
+def _mixture(given: tuple[Numeric, ...], spectra: SoilSpectra) -> _Mixture:
+    values = broadcast(*tensors(*given))
+    brightness, s1, s2, s3, darkening, moisture = values
+    wet = [brightness, brightness * s1, brightness * s2, brightness * s3]
+    film = water_film(darkening, moisture)
+    basis = mixture_basis(spectra).to(brightness)
+    return _Mixture(mixed([*wet, *(film * x for x in wet)], basis), basis, values, film)
 
 
 def soil_reflectance(
@@ -195,16 +248,9 @@ def soil_reflectance(
     .. [1] Lobell and Asner, 2002, Soil Science Society of America Journal 66, 722-727,
        doi:10.2136/sssaj2002.7220.
     """
-    parts = _parts(
-        soil_brightness,
-        soil_shape_1,
-        soil_shape_2,
-        soil_shape_3,
-        soil_darkening,
-        soil_moisture,
-        spectra,
-    )
-    return limited(parts.brightness * parts.shape * parts.moist)
+    shapes = (soil_shape_1, soil_shape_2, soil_shape_3)
+    given = (soil_brightness, *shapes, soil_darkening, soil_moisture)
+    return limited(_mixture(given, spectra).whole)
 
 
 def soil_reflectance_jacobian(
@@ -236,29 +282,17 @@ def soil_reflectance_jacobian(
     jacobian : Tensor, shape (..., W, 6)
         Derivatives in the order of the arguments.
     """
-    parts = _parts(
-        soil_brightness,
-        soil_shape_1,
-        soil_shape_2,
-        soil_shape_3,
-        soil_darkening,
-        soil_moisture,
-        spectra,
-    )
-    whole = parts.brightness * parts.shape * parts.moist
-    slope = _limit_slope(whole)
-    bright = slope * parts.brightness
-    moist = bright * parts.moist
-    dark = bright * parts.shape * parts.contrast * (-DARKENING / SATURATION)
-    partials = torch.stack(
-        [
-            slope * parts.shape * parts.moist,
-            moist * spectra.shape_1,
-            moist * spectra.shape_2,
-            moist * spectra.shape_3,
-            dark * parts.moisture,
-            dark * parts.darkening,
-        ],
-        dim=-1,
-    )
-    return limited(whole), partials
+    shapes = (soil_shape_1, soil_shape_2, soil_shape_3)
+    given = (soil_brightness, *shapes, soil_darkening, soil_moisture)
+    with torch.no_grad():
+        whole, basis, values, film = _mixture(given, spectra)
+        brightness, s1, s2, s3, darkening, moisture = (value[..., None] for value in values)
+        shape = 1.0 + s1 * spectra.shape_1 + s2 * spectra.shape_2 + s3 * spectra.shape_3
+        contrast = basis[4] * film[..., None]
+        value, slope = limited_and_slope(whole)
+        lit = slope * (basis[0] + contrast)
+        dark = slope * brightness * shape * contrast * FILM_RATE
+        by_shape = [lit * brightness * each for each in spectra[2:]]
+        return value, torch.stack(
+            [lit * shape, *by_shape, dark * moisture, dark * darkening], dim=-1
+        )

@@ -104,6 +104,72 @@ def test_float32_agrees_with_float64(name: str):
     )
 
 
+@pytest.mark.parametrize("chunk", [5, 512])
+def test_gradient_of_predict_is_that_of_its_formulas(chunk: int, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("physfuse.inference.operators.JACOBIAN_CHUNK", chunk)
+    operator = CASES["optical"]
+    assert isinstance(operator, OpticalOperator)
+    values, geometry = draw(operator, 12, seed=9)
+    weight = torch.linspace(-1.0, 2.0, 12 * len(operator.channels), dtype=DOUBLE).view(12, -1)
+    found, expected = [], []
+    for results, predict in ((found, operator.predict), (expected, operator._by_formulas)):
+        leaves = values.clone().requires_grad_()
+        value = predict(leaves, geometry)
+        results += [value.detach(), *torch.autograd.grad((value * weight).sum(), leaves)]
+    torch.testing.assert_close(found[0], expected[0], rtol=1e-12, atol=1e-14)
+    assert_close_to_range(found[1][:, None], expected[1][:, None], 1e-9)
+
+
+def test_second_derivatives_of_predict_are_those_of_its_formulas():
+    operator = CASES["optical, three bands"]
+    assert isinstance(operator, OpticalOperator)
+    values, geometry = draw(operator, 4, seed=10)
+    seconds = []
+    for predict in (operator.predict, operator._by_formulas):
+        leaves = values.clone().requires_grad_()
+        (first,) = torch.autograd.grad(
+            predict(leaves, geometry).square().sum(), leaves, create_graph=True
+        )
+        seconds += torch.autograd.grad(first.square().sum(), leaves)
+    torch.testing.assert_close(*seconds, rtol=1e-8, atol=1e-10)
+
+
+def test_predict_passes_gradcheck():
+    operator = CASES["optical, three bands"]
+    values, geometry = draw(operator, 2, seed=11, width=0.5)
+    assert torch.autograd.gradcheck(
+        lambda v: operator.predict(v, geometry), values.requires_grad_(), atol=1e-4
+    )
+
+
+def test_gradient_keeps_the_dtype_of_the_values():
+    single = operators(torch.float32)["optical"]
+    values, geometry = draw(single, 6, seed=12)
+    found = []
+    for start in (values, values.float()):
+        leaves = start.clone().requires_grad_()
+        single.predict(leaves, geometry).sum().backward()
+        assert leaves.grad is not None
+        assert leaves.grad.dtype == start.dtype
+        found.append(leaves.grad.double())
+    torch.testing.assert_close(*found, rtol=1e-5, atol=1e-6)
+    none = values[:0].clone().requires_grad_()
+    single.predict(none, geometry[:0]).sum().backward()
+    assert none.grad is not None
+    assert none.grad.shape == (0, len(single.inputs))
+
+
+@every_operator
+def test_results_are_ordinary_tensors(name: str):
+    operator = CASES[name]
+    values, geometry = draw(operator, 3, seed=13)
+    linear, prediction = operator.linearise(values, geometry), operator.predict(values, geometry)
+    factor = torch.ones(1, dtype=DOUBLE, requires_grad=True)
+    for result in (*linear, prediction):
+        assert not result.is_inference()
+        (factor * result).sum().backward()
+
+
 @every_operator
 def test_batch_equals_loop(name: str):
     operator = CASES[name]

@@ -65,6 +65,33 @@ def test_only_what_is_asked_for_gets_a_gradient() -> None:
     torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-11)
 
 
+@pytest.mark.parametrize("index", range(11))
+def test_each_argument_alone_gets_its_gradient(index: int) -> None:
+    given = arguments()
+    given[index].requires_grad_()
+    (found,) = torch.autograd.grad(by_closed_form(*given).sum(), given[index])
+    (expected,) = torch.autograd.grad(by_formula(*given).sum(), given[index])
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-11)
+
+
+def test_gradients_have_the_shapes_of_arguments_that_broadcast() -> None:
+    given = [x[4] if i in (0, 1, 4, 5) else x for i, x in enumerate(arguments())]
+    given[3] = given[3].expand(2, *given[3].shape)
+    given = [x.clone().requires_grad_() for x in given]
+    found, expected = (
+        torch.autograd.grad(function(*given).square().sum(), given)
+        for function in (by_closed_form, by_formula)
+    )
+    for ours, theirs, argument in zip(found, expected, given, strict=True):
+        assert ours.shape == argument.shape
+        torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-11)
+
+
+def test_closed_form_passes_gradcheck() -> None:
+    given = [x[:2].clone().requires_grad_() for x in arguments()]
+    assert torch.autograd.gradcheck(by_closed_form, given)
+
+
 def test_second_derivatives_are_those_of_the_formulas() -> None:
     given = [x[:3].clone().requires_grad_() for x in arguments()]
     seconds = []

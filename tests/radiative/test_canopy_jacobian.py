@@ -6,7 +6,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from physfuse.radiative.canopy_jacobian import CanopyPartials, reflectance_jacobian
+from physfuse.radiative.canopy_jacobian import (
+    CanopyPartials,
+    reflectance_jacobian,
+    reflectance_value,
+)
 from physfuse.radiative.prospect import leaf_spectra, plate_model
 from physfuse.radiative.sail import bidirectional_reflectance
 
@@ -80,3 +84,55 @@ def test_leading_shape_is_free() -> None:
     torch.testing.assert_close(cubed.flatten(0, 1), flat, rtol=1e-14, atol=0.0)
     for a, b in zip(cubed_partials, flat_partials, strict=True):
         torch.testing.assert_close(a.flatten(0, 1), b, rtol=1e-11, atol=1e-14)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-5)])
+def test_value_alone_is_that_of_the_formulas(dtype: torch.dtype, tolerance: float) -> None:
+    given = arguments(400, dtype)
+    spectra = leaf_spectra(WAVELENGTH_NM, dtype=dtype)
+    k, n, *rest = given.values()
+    expected = bidirectional_reflectance(*plate_model(k, n, spectra), *rest)
+    found = reflectance_value(spectra, *given.values())
+    assert (found - expected).abs().max() < tolerance
+
+
+def test_weights_average_what_a_canopy_has_one_value_of() -> None:
+    spectra = leaf_spectra(WAVELENGTH_NM, dtype=torch.float64)
+    given = arguments(30, torch.float64)
+    weights = torch.eye(len(WAVELENGTH_NM), 3, dtype=torch.float64) * 0.75 + 0.125
+    value, partials = reflectance_jacobian(*given.values(), spectra)
+    averaged_value, averaged = reflectance_jacobian(*given.values(), spectra, weights)
+    torch.testing.assert_close(averaged_value, value, rtol=1e-14, atol=0.0)
+    for name, found, slope in zip(CanopyPartials._fields, averaged, partials, strict=True):
+        expected = slope if name in ("k", "rsoil") else slope @ weights
+        torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12, msg=name)
+
+
+@pytest.mark.parametrize("alone", ["leaf", "canopy", "n", "directions"])
+def test_arguments_broadcast(alone: str) -> None:
+    """One leaf below many canopies, many leaves in one, and axes that only some have."""
+    spectra = leaf_spectra(WAVELENGTH_NM, dtype=torch.float64)
+    given = arguments(12, torch.float64)
+    parts = {"leaf": ("k", "n"), "n": ("n",), "directions": ("ks", "ko", "sob", "sof", "tsstoo")}
+    names = parts.get(alone, tuple(name for name in given if name not in ("k", "n")))
+    given |= {name: given[name][7] for name in names}
+    given["lai"] = given["lai"].expand(2, 12, 1)
+    shape = (2, 12, len(WAVELENGTH_NM))
+    whole = {
+        name: value.expand(*shape[:2], value.shape[-1]).contiguous()
+        for name, value in given.items()
+    }
+    expected_value, expected = reflectance_jacobian(*whole.values(), spectra)
+    value, partials = reflectance_jacobian(*given.values(), spectra)
+    torch.testing.assert_close(value, expected_value, rtol=1e-13, atol=1e-15)
+    torch.testing.assert_close(reflectance_value(spectra, *given.values()), value)
+    for found, slope in zip(partials, expected, strict=True):
+        torch.testing.assert_close(found.expand(shape), slope, rtol=1e-10, atol=1e-12)
+
+
+def test_arguments_are_left_as_they_were() -> None:
+    spectra = leaf_spectra(WAVELENGTH_NM, dtype=torch.float64)
+    given = arguments(5, torch.float64)
+    kept = [value.clone() for value in given.values()]
+    reflectance_jacobian(*given.values(), spectra)
+    assert all(torch.equal(a, b) for a, b in zip(given.values(), kept, strict=True))

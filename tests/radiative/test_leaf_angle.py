@@ -101,6 +101,15 @@ def test_closed_form_slopes_are_those_of_autograd(ala: float) -> None:
     torch.testing.assert_close(slopes, torch.func.jacrev(campbell)(at), rtol=1e-9, atol=1e-13)
 
 
+def test_closed_form_in_float32_is_that_of_float64() -> None:
+    at = torch.linspace(0.0, 90.0, 2001)
+    fractions, slopes = campbell_jacobian(at, dtype=torch.float32)
+    exact, exact_slopes = campbell_jacobian(at.double())
+    assert fractions.dtype == slopes.dtype == torch.float32
+    assert (fractions - exact).abs().max() < 2e-6
+    assert (slopes - exact_slopes).abs().max() < 1e-6
+
+
 @pytest.mark.physics
 def test_mean_angle_is_about_the_angle_asked_for() -> None:
     # The cubic for the eccentricity is an approximation, good to about two degrees.

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from physfuse.radiative._arguments import broadcast, tensors
-from physfuse.radiative._numerics import chosen, is_below, log_mean
+from physfuse.radiative._numerics import Constants, chosen, is_below, log_mean
 
 
 def test_numbers_take_the_dtype_of_the_tensors() -> None:
@@ -46,3 +46,12 @@ def test_log_mean_and_its_slopes(dtype: torch.dtype, tolerance: float) -> None:
             error = (found.detach().double() - torch.tensor(expected, dtype=torch.float64)).abs()
             relative = error / torch.tensor(expected, dtype=torch.float64)
             assert relative.max() < tolerance * (1.0 if found is value else 50.0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16])
+def test_constants_come_as_scalars_and_as_one_axis(dtype: torch.dtype) -> None:
+    constants, like = Constants(1.0, -0.5), torch.ones(3, 4, dtype=dtype)
+    scalars, row, axis = constants.like(like), constants.row(like), constants.along_first(like)
+    assert [x.item() for x in scalars] == row.tolist() == axis.flatten().tolist() == [1.0, -0.5]
+    assert (row.shape, axis.shape) == ((2,), (2, 1, 1))
+    assert {x.dtype for x in (*scalars, row, axis)} == {dtype}

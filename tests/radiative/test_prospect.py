@@ -18,8 +18,10 @@ from torch import Tensor
 from physfuse.errors import DomainError, UnknownNameError
 from physfuse.radiative.optical_constants import TABLE, interface_transmissivity
 from physfuse.radiative.prospect import (
+    NEAR,
     absorption_pro,
     leaf_spectra,
+    multiple_angle,
     plate_model,
     prospect_5,
     prospect_d,
@@ -158,6 +160,16 @@ def exact_leaf(k: float, n: float, t_surface: float, t_in: float, t_out: float) 
 
 
 @pytest.mark.reference
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-13), (torch.float32, 3e-7)])
+def test_series_of_the_multiple_angle(dtype: torch.dtype, tolerance: float) -> None:
+    for order in (0.0, 0.3, 1.0, 2.0):
+        for y_sq in (0.0, 1e-8, 1e-3, NEAR):
+            y = math.sqrt(y_sq)
+            exact = math.sinh(order * math.asinh(y)) / y if y else order
+            at = [torch.tensor(x, dtype=dtype) for x in (order, y_sq)]
+            assert multiple_angle(*at).item() == pytest.approx(exact, rel=tolerance, abs=1e-30)
+
+
 @pytest.mark.parametrize("n", [1.0, 1.0 + 1e-6, 1.5, 3.0])
 def test_pile_of_plates_is_exact_from_weak_to_strong_absorption(n: float) -> None:
     spectra = leaf_spectra(torch.tensor([800.0], dtype=torch.float64))

@@ -417,6 +417,25 @@ def test_closed_form_slopes_of_the_gap_fraction(arguments: tuple[float, ...]) ->
     torch.testing.assert_close(torch.stack(value), direct, rtol=1e-14, atol=0.0)
 
 
+@pytest.mark.parametrize("arguments", HOTSPOTS)
+def test_gap_fraction_is_the_same_with_and_without_a_gradient(arguments: tuple[float, ...]) -> None:
+    at = torch.tensor(arguments, dtype=torch.float64)
+    followed = torch.stack(hotspot(*at, "gauss_legendre"))
+    with torch.no_grad():
+        alone = torch.stack(hotspot(*at, "gauss_legendre"))
+    torch.testing.assert_close(alone, followed, rtol=1e-13, atol=1e-15)
+
+
+@pytest.mark.parametrize("arguments", HOTSPOTS)
+def test_closed_form_slopes_of_the_gap_fraction_in_float32(arguments: tuple[float, ...]) -> None:
+    at = torch.tensor(arguments, dtype=torch.float32)
+    *value, jacobian = hotspot_jacobian(*at, dtype=torch.float32)
+    *exact, expected = hotspot_jacobian(*at.double())
+    assert jacobian.dtype == torch.float32
+    assert (torch.stack(value) - torch.stack(exact)).abs().max() < 1e-6
+    assert (jacobian - expected).abs().max() < 1e-5
+
+
 def test_unknown_hotspot_method_is_refused() -> None:
     with pytest.raises(UnknownNameError, match=r"'simpson'.*did you mean 'simpson20'"):
         hotspot(1.0, 0.5, 0.5, 0.1, 0.1, "simpson")

@@ -11,9 +11,12 @@ from hypothesis import strategies as st
 from physfuse.radiative.soil_reflectance import (
     CAP,
     limited,
+    limited_and_slope,
+    mixture_basis,
     soil_reflectance,
     soil_reflectance_jacobian,
     soil_spectra,
+    water_film,
 )
 
 # torch's forward mode itself uses a part of torch that is deprecated.
@@ -77,6 +80,29 @@ def test_closed_form_derivatives_are_those_of_autograd(arguments: tuple[float, .
     assert torch.equal(value, soil_reflectance(*at, SPECTRA))
     expected = torch.func.jacfwd(lambda *x: soil_reflectance(*x, SPECTRA), tuple(range(6)))(*at)
     torch.testing.assert_close(jacobian, torch.stack(expected, dim=-1), rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_slope_of_the_limits_is_that_of_autograd(dtype: torch.dtype) -> None:
+    at = torch.linspace(-2.0, 4.0, 4001, dtype=dtype, requires_grad=True)
+    value = limited(at)
+    (expected,) = torch.autograd.grad(value.sum(), at)
+    found, slope = limited_and_slope(at.detach())
+    assert torch.equal(found, value)
+    with torch.no_grad():
+        assert torch.equal(limited(at), value)
+    assert (slope - expected).abs().max() < (1e-12 if dtype == torch.float64 else 1e-5)
+
+
+def test_soil_is_the_limited_mixture_of_its_basis() -> None:
+    brightness, *shapes, darkening, moisture = 1.1, 0.2, -0.1, 0.15, 0.7, 0.25
+    film = water_film(torch.tensor(darkening), torch.tensor(moisture)).item()
+    wet = torch.tensor([brightness, *(brightness * x for x in shapes)], dtype=torch.float64)
+    mixture = torch.cat([wet, film * wet]) @ mixture_basis(SPECTRA)
+    arguments = torch.tensor([brightness, *shapes, darkening, moisture], dtype=torch.float64)
+    torch.testing.assert_close(
+        limited(mixture), soil_reflectance(*arguments, SPECTRA), rtol=1e-6, atol=0.0
+    )
 
 
 @pytest.mark.physics
