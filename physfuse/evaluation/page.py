@@ -56,17 +56,20 @@ def main_channel(table: Table) -> str:
     return NDVI if NDVI in table.channels else ALL_BANDS
 
 
-def number(value: float) -> str:
-    """Text of a number: three decimals, one for what is 10 and more; no minus before a zero."""
-    text = f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
+def number(value: float, decimals: int = 3) -> str:
+    """Text of a number, one decimal for what is 10 and more; no minus before a zero."""
+    text = f"{value:.{decimals}f}" if abs(value) < 10 else f"{value:.1f}"
     return text.removeprefix("-") if float(text) == 0 else text
 
 
 def with_interval(row: Row) -> str:
-    """Value and its 95 % interval."""
+    """Value and its 95 % interval, in three decimals, more where the interval is narrow."""
     if math.isnan(row.low):
         return number(row.value)
-    return f"{number(row.value)} ({number(row.low)} to {number(row.high)})"
+    width = row.high - row.low
+    decimals = 3 if width >= 0.01 else 4 if width >= 0.001 or width == 0 else 5
+    value, low, high = (number(v, decimals) for v in (row.value, row.low, row.high))
+    return f"{value} ({low} to {high})"
 
 
 def verdict(row: Row) -> str:

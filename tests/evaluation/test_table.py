@@ -11,7 +11,7 @@ import pytest
 
 from physfuse import scores
 from physfuse.errors import FileFormatError
-from physfuse.evaluation.page import markdown, number, paragraphs, verdict
+from physfuse.evaluation.page import markdown, number, paragraphs, verdict, with_interval
 from physfuse.evaluation.table import (
     COLUMNS,
     IN_SITU,
@@ -123,6 +123,20 @@ def test_numbers_are_short_and_zero_has_no_sign():
         "0.000",
         "0.000",
     ]
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "high", "text"),
+    [
+        (0.0432, 0.0331, 0.0528, "0.043 (0.033 to 0.053)"),
+        (-0.00031, -0.00094, 0.00098, "-0.0003 (-0.0009 to 0.0010)"),
+        (-0.00002, -0.00004, 0.00001, "-0.00002 (-0.00004 to 0.00001)"),
+        (0.0, 0.0, 0.0, "0.0000 (0.0000 to 0.0000)"),
+        (0.5, math.nan, math.nan, "0.500"),
+    ],
+)
+def test_small_differences_keep_their_digits(value: float, low: float, high: float, text: str):
+    assert with_interval(Row("a", 1.0, "B04", "crps_less_b", value, low, high, 9)) == text
 
 
 def test_histograms_are_flat_for_the_honest_and_a_bowl_for_the_sure(cases: Cases):
