@@ -144,6 +144,7 @@ class BackwardOnly(torch.autograd.Function):
         return 2 * grad
 
 
+@pytest.mark.slow
 def test_laws_that_fail_are_listed_beside_those_broken() -> None:
     """A law under which the model raises hides neither the laws before nor those after it."""
 
@@ -162,6 +163,7 @@ def test_laws_that_fail_are_listed_beside_those_broken() -> None:
     assert "must implement the jvp function" in str(found.value.__cause__)
 
 
+@pytest.mark.slow
 def test_a_forgotten_output_axis_is_named() -> None:
     """What other laws make of the shape does not hide it."""
 

@@ -175,6 +175,7 @@ def outcome(bench: ModuleType) -> tuple[Any, list[Any], list[Any]]:
         return bench.judged(bench.Job(setting, tuple(targets))), targets, given
 
 
+@pytest.mark.slow
 def test_arms_are_fitted_on_fields_that_are_not_judged(outcome: tuple[Any, list[Any], list[Any]]):
     _, targets, (fitting,) = outcome
     fitted = set(fitting.optical["site"].values.tolist())
@@ -183,6 +184,7 @@ def test_arms_are_fitted_on_fields_that_are_not_judged(outcome: tuple[Any, list[
     assert not fitted.intersection(t.site for t in targets)
 
 
+@pytest.mark.slow
 def test_a_data_set_is_judged(judgement: ModuleType, outcome: tuple[Any, list[Any], list[Any]]):
     one, targets, _ = outcome
     assert one.seen.shape == (len(targets), 10)

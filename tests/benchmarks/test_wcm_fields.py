@@ -47,6 +47,7 @@ def test_fit_without_noise_finds_the_coefficients(wf: ModuleType) -> None:
     assert float(found.sd) < 0.02
 
 
+@pytest.mark.slow
 def test_left_out_fields_lie_in_their_intervals_as_often_as_claimed(wf: ModuleType) -> None:
     found = wf.row(synthetic(wf, 50, 1.2, seed=2))
     assert found["rmse_db"] == pytest.approx(1.2, abs=0.24)  # two standard deviations
