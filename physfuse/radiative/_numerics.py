@@ -57,10 +57,8 @@ class Constants:
         tuple of Tensor
             Of no dimension each; not to be written into.
         """
-        if type(x) is Tensor and x.device.type == "cpu" and not torch.compiler.is_compiling():
-            kept = self._kept.get(x.dtype)
-            if kept is not None:
-                return kept
+        if x.dtype in self._kept and _is_at_hand(x):
+            return self._kept[x.dtype]
         return tuple(x.new_full((), value) for value in self._values)
 
     def row(self, x: Tensor) -> Tensor:
@@ -76,10 +74,8 @@ class Constants:
         Tensor, shape (K,)
             Not to be written into.
         """
-        if type(x) is Tensor and x.device.type == "cpu" and not torch.compiler.is_compiling():
-            kept = self._rows.get(x.dtype)
-            if kept is not None:
-                return kept
+        if x.dtype in self._rows and _is_at_hand(x):
+            return self._rows[x.dtype]
         return torch.tensor(self._values, dtype=x.dtype, device=x.device)
 
     def along_first(self, x: Tensor) -> Tensor:
@@ -98,8 +94,13 @@ class Constants:
         return self.row(x).view(-1, *[1] * x.dim())
 
 
+def _is_at_hand(x: Tensor) -> bool:
+    """Whether constants that were made once serve a tensor: on the processor, not compiled."""
+    return type(x) is Tensor and x.device.type == "cpu" and not torch.compiler.is_compiling()
+
+
 UNITS = Constants(1.0, 0.5)
-"""One and a half."""
+"""The numbers 1 and 1/2."""
 
 _WITH_AUTOCAST = ("cpu", "cuda")
 _STEEP = 1e30
