@@ -212,7 +212,7 @@ def coverage_rows(answers: list[Answer]) -> list[dict[str, Any]]:
 def main() -> None:
     """Run the benchmark."""
     arguments = parser(__doc__, "calibration.json")
-    arguments.add_argument("--shifted", type=int, default=300, help="replicates (300)")
+    arguments.add_argument("--shifted", type=int, default=400, help="replicates (400)")
     arguments.add_argument("--null", type=int, default=100, help="replicates at the table (100)")
     arguments.add_argument("--pixels", type=int, default=10, help="of each replicate (10)")
     arguments.add_argument("--simulated", type=int, default=4, help="for each pixel (4)")
