@@ -130,8 +130,8 @@ class Calibration:
             By name, such as ``{"median wcm_a_vv": 0.09}``; the others stay at the table's.
         sensors : Sensors
         sds : mapping of str to float, optional
-            Spreads on the internal axis (of the logarithm where the scalar is positive); those of
-            the hyperprior where not given.
+            Spreads on the internal axis, the unconstrained space of the value; those of the
+            hyperprior where not given.
         bare_soil : str
         table : sequence of Variable
 
@@ -144,7 +144,7 @@ class Calibration:
         UnknownNameError
             A name that is no scalar of these sensors.
         DomainError
-            A positive scalar that is not, or a spread below 0.
+            A value out of its scalar's range, or a spread below 0.
         """
         scalars = run_scalars(sensors, table)
         names = [s.name for s in scalars]
@@ -153,10 +153,7 @@ class Calibration:
                 raise unknown_name("scalar", name, names)
         z, variance = [], []
         for scalar in scalars:
-            value = values.get(scalar.name, scalar.centre)
-            if not math.isfinite(value) or (scalar.logarithmic and value <= 0):
-                raise DomainError(f"{scalar.name!r} is {value}: it must be finite and above 0")
-            shift = math.log(value / scalar.centre) if scalar.logarithmic else value
+            shift = scalar.shift(values.get(scalar.name, scalar.centre))
             sd = (sds or {}).get(scalar.name, scalar.hyper_sd)
             if not (math.isfinite(sd) and sd >= 0):
                 raise DomainError(f"the spread of {scalar.name!r} is {sd}: it must not be negative")
@@ -473,7 +470,8 @@ def _from_content(content: Mapping[str, Any], table: Sequence[Variable]) -> Cali
     if [row["name"] for row in rows] != names:
         missing = [name for name in names if name not in {row["name"] for row in rows}]
         raise FileFormatError(
-            f"the calibration lacks {', '.join(missing) or 'the order'} of its sensors' scalars"
+            f"the calibration lacks {', '.join(missing) or 'the order'} of its sensors' scalars: "
+            "calibrate again with this version"
         )
     z = np.array([row["z"] for row in rows], dtype=np.float64)
     sd = np.array([row["sd"] for row in rows], dtype=np.float64)

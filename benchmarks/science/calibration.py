@@ -44,6 +44,8 @@ CHOSEN = (
     "spread wcm_a_vh",
     "median wcm_b_vh",
     "median roughness",
+    "median soil_moisture",
+    "spread soil_moisture",
     "offset offset_A_VV",
     "noise optical",
     "noise radar",

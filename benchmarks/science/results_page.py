@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -193,6 +194,27 @@ def bare_soil(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def calibration(result: dict[str, Any]) -> str:
+    """Do the intervals of calibrated scalars hold the truth."""
+    options = result["options"]
+    said = []
+    for kind, where in (
+        ("shifted", "drawn from the hyperprior"),
+        ("null", "at the table's values, the middle of the hyperprior"),
+    ):
+        *each, together = result[kind]
+        inside = [row["coverage_90"] for row in each]
+        said.append(
+            f"with the truth {where} ({options[kind]} replicates of {options['pixels']} pixels) "
+            f"{together['coverage_90']:.3f} +- {together['standard_error']:.3f}, by scalar "
+            f"{min(inside):.2f} to {max(inside):.2f} +- {each[0]['standard_error']:.2f}"
+        )
+    return (
+        f"The 90 % intervals of {len(result['shifted']) - 1} scalars hold, {'; '.join(said)}. "
+        f"{result['unconverged']} replicates did not converge."
+    )
+
+
 def origin(name: str, result: dict[str, Any]) -> str:
     """Where a result came from."""
     facts = result["circumstances"]
@@ -202,30 +224,25 @@ def origin(name: str, result: dict[str, Any]) -> str:
     )
 
 
+QUESTIONS: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
+    "own_prior": ("Are the intervals honest where nothing is misspecified?", own_prior),
+    "calibration": ("Does calibration find what it ought to find?", calibration),
+    "twin": ("Is there skill where fields and priors differ?", twin),
+    "planted_misfit": ("Does it hold where the physics is wrong?", planted_misfit),
+    "withheld_radar": ("Which bare-soil model predicts real backscatter?", bare_soil),
+}
+"""Benchmarks without scenes: the question each answers, and how."""
+
+
 def page(results: dict[str, dict[str, Any]]) -> str:
     """Text of the page."""
     scenes = {name: results[name] for name in SCENES if "scores" in results.get(name, {})}
     tables = {name: table_of(result) for name, result in scenes.items()}
     lines = ["# Results", "", INTRODUCTION, "", "## In short", "", *in_short(tables), ""]
-    if "own_prior" in results:
-        lines += ["## Are the intervals honest where nothing is misspecified?", ""]
-        lines += [
-            own_prior(results["own_prior"]),
-            "",
-            origin("own_prior", results["own_prior"]),
-            "",
-        ]
-    if "twin" in results:
-        lines += ["## Is there skill where fields and priors differ?", ""]
-        lines += [twin(results["twin"]), "", origin("twin", results["twin"]), ""]
-    if "planted_misfit" in results:
-        lines += ["## Does it hold where the physics is wrong?", ""]
-        lines += [planted_misfit(results["planted_misfit"]), ""]
-        lines += [origin("planted_misfit", results["planted_misfit"]), ""]
-    if "withheld_radar" in results:
-        lines += ["## Which bare-soil model predicts real backscatter?", ""]
-        lines += [bare_soil(results["withheld_radar"]), ""]
-        lines += [origin("withheld_radar", results["withheld_radar"]), ""]
+    for name, (question, answer) in QUESTIONS.items():
+        if name in results:
+            lines += [f"## {question}", "", answer(results[name]), ""]
+            lines += [origin(name, results[name]), ""]
     for name, table in tables.items():
         title, what = SCENES[name]
         lines += [f"## {title}", "", what, ""]

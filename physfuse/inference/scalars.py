@@ -37,8 +37,11 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from physfuse.radiative.errors import DomainError
+
 from .likelihood import SpreadModel
 from .state import NORMAL_90, StateLayout, Variable, Varying, state_layout
+from .transforms import Identity, Log, Logit, Transform
 
 Kind = Literal["median", "spread", "timescale", "offset", "noise", "misfit"]
 KINDS: tuple[Kind, ...] = ("median", "spread", "timescale", "offset", "noise", "misfit")
@@ -47,8 +50,12 @@ FACTOR_SD = math.log(2.0)  # of the hyperprior of every factor
 CUT: Mapping[str, float] = {"noise": 1.0, "misfit": 1.0}
 """Standard deviations at which the hyperprior of a kind is cut off; others at two."""
 
-POPULATIONS = ("wcm_a_vv", "wcm_a_vh", "wcm_b_vv", "wcm_b_vh", "roughness")
-"""Rows whose median and spread over the pixels are calibrated."""
+POPULATIONS = ("wcm_a_vv", "wcm_a_vh", "wcm_b_vv", "wcm_b_vh", "roughness", "soil_moisture")
+"""Rows whose median and spread over the pixels, and the days of what varies, are calibrated.
+
+A climate and a soil decide how wet the ground is and how much that changes; under a prior for all
+climates every prediction is too wide. Medians and spreads of what else varies, and of the soil's
+spectrum, brought nothing more (``python -m benchmarks.science.spain --development``)."""
 
 
 @dataclass(frozen=True)
@@ -130,8 +137,8 @@ class Scalar:
         Of :meth:`value`.
     centre : float
         Value at z = 0.
-    logarithmic : bool
-        Whether the value is ``centre * exp(z)``, else ``centre + z``.
+    transform : Transform
+        Of the value: z is how far it is from the centre in the unconstrained space.
     hyper_sd : float
         Of z.
     one : Changes
@@ -142,7 +149,7 @@ class Scalar:
     kind: Kind
     unit: str
     centre: float
-    logarithmic: bool
+    transform: Transform
     hyper_sd: float
     one: Changes
 
@@ -153,7 +160,31 @@ class Scalar:
 
     def value(self, z: float) -> float:
         """Value in the scalar's own unit."""
-        return self.centre * math.exp(z) if self.logarithmic else self.centre + z
+        u = torch.tensor(self.transform.inverse(self.centre) + z, dtype=torch.float64)
+        return float(self.transform.value(u))
+
+    def shift(self, value: float) -> float:
+        """How far a value is from the centre, z.
+
+        Raises
+        ------
+        DomainError
+            It is out of the transform's domain.
+        """
+        try:
+            z = self.transform.inverse(value) - self.transform.inverse(self.centre)
+        except (ValueError, ZeroDivisionError):
+            z = math.nan
+        if not math.isfinite(z):
+            raise DomainError(f"{self.name!r} is {value}, but must be {self.range}")
+        return z
+
+    @property
+    def range(self) -> str:
+        """What the value may be, in words."""
+        if isinstance(self.transform, Logit):
+            return f"above {self.transform.low:g} and below {self.transform.high:g}"
+        return "finite" if isinstance(self.transform, Identity) else "finite and above 0"
 
 
 def changes_of(scalars: Sequence[Scalar], z: Sequence[float]) -> Changes:
@@ -212,7 +243,7 @@ def scalars_of(
                     "median",
                     row.unit,
                     row.median,
-                    True,
+                    row.transform,
                     row.prior_sd,
                     Changes(shift={name: 1.0}),
                 )
@@ -225,7 +256,7 @@ def scalars_of(
         for name in free:
             hyper_sd = by_name[name].prior_sd
             one = Changes(shift={name: 1.0, last: -1.0})
-            out.append(Scalar(f"offset {name}", "offset", "dB", 0.0, False, hyper_sd, one))
+            out.append(Scalar(f"offset {name}", "offset", "dB", 0.0, Identity(), hyper_sd, one))
     for sensor in sensors:
         share = 1.0 if sensor == "optical" else 0.5
         out.append(_factor("noise", sensor, Changes(log_noise={sensor: share})))
@@ -240,7 +271,7 @@ def scalars_of(
 
 def _factor(kind: Kind, of: str, one: Changes) -> Scalar:
     """A factor with the hyperprior that all factors have."""
-    return Scalar(f"{kind} {of}", kind, "1", 1.0, True, FACTOR_SD, one)
+    return Scalar(f"{kind} {of}", kind, "1", 1.0, Log(), FACTOR_SD, one)
 
 
 def fresh_layout(rows: Sequence[Variable], n_seasons: int, changes: Changes) -> StateLayout:

@@ -9,7 +9,7 @@ from physfuse.inference.dynamics import transitions
 from physfuse.inference.gauss_newton import Problem
 from physfuse.inference.scalars import Changes, Scalar
 from physfuse.inference.state import Constant, Variable, Varying, state_layout
-from physfuse.inference.transforms import Identity
+from physfuse.inference.transforms import Identity, Log
 
 from .builders import DOUBLE, LinearOperator, stream
 
@@ -18,7 +18,7 @@ INTERVAL = torch.tensor(DAYS, dtype=DOUBLE).diff()
 
 
 def scalar(name: str, **one: dict[str, float]) -> Scalar:
-    return Scalar(name, "median", "1", 1.0, True, 0.7, Changes(**one))
+    return Scalar(name, "median", "1", 1.0, Log(), 0.7, Changes(**one))
 
 
 LINEAR_SCALARS = (

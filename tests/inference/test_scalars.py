@@ -9,6 +9,7 @@ import torch
 
 from physfuse.inference.scalars import NO_CHANGES, Changes, changes_of, scalars_of
 from physfuse.inference.state import STATE_TABLE, Varying, orbit_offset, radar_misfit
+from physfuse.radiative.errors import DomainError
 
 from .builders import make_layout, radar_spread, row
 
@@ -28,6 +29,8 @@ def test_names_are_unique_and_complete():
         "median wcm_a_vv",
         "spread wcm_b_vh",
         "median roughness",
+        "median soil_moisture",
+        "spread soil_moisture",
         "offset offset_A_VV",
         "noise radar",
         "misfit radar",
@@ -50,6 +53,30 @@ def test_a_median_is_multiplied_and_its_spread_kept():
     assert changed.median == pytest.approx(1.7 * row("wcm_a_vv").median)
     assert changed.prior_sd == pytest.approx(row("wcm_a_vv").prior_sd)
     assert BY_NAME["median wcm_a_vv"].value(z) == pytest.approx(changed.median)
+
+
+def test_a_median_between_bounds_moves_in_its_unconstrained_space():
+    scalar, before = BY_NAME["median soil_moisture"], row("soil_moisture")
+    assert scalar.value(0.0) == pytest.approx(before.median)
+    odds = (before.median - 0.02) / (0.6 - before.median) * math.exp(0.4)
+    expected = 0.02 + 0.58 * odds / (1 + odds)
+    assert changes_of([scalar], [0.4]).row(before).median == pytest.approx(expected)
+    assert scalar.value(0.4) == pytest.approx(expected)
+    assert scalar.shift(expected) == pytest.approx(0.4)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "allowed"),
+    [
+        ("median soil_moisture", 0.6, "above 0.02 and below 0.6"),
+        ("median soil_moisture", -1.0, "above 0.02 and below 0.6"),
+        ("noise radar", 0.0, "finite and above 0"),
+        ("offset offset_A_VV", math.inf, "must be finite"),
+    ],
+)
+def test_a_value_out_of_range_is_refused(name: str, value: float, allowed: str):
+    with pytest.raises(DomainError, match=allowed):
+        BY_NAME[name].shift(value)
 
 
 def test_a_spread_is_multiplied_and_its_median_kept():
