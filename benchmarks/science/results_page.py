@@ -140,35 +140,57 @@ def twin(result: dict[str, Any]) -> str:
 
 def planted_misfit(result: dict[str, Any]) -> str:
     """Which arm copes with physics that is wrong in a known way, and does coverage hold."""
-    options = result["options"]
-    lines = [
-        f"{options['fields']} fields from the model's own prior, seen through operators with one "
-        "fault; 90 % intervals of withheld reflectance hold (in brackets: of the LAI; warned: the "
-        "arm's report on these fields, `physfuse report`, has a warning), then the "
-        "gain in log score per band value (above zero: better) and the change of the CRPS, 95 % "
-        "by field:",
-        "",
-    ]
-    for row in result["verdicts"]:
-        fault, strength = row["fault"], row["strength"]
-        arms = [key.removeprefix("cover ") for key in row if key.startswith("cover ")]
-        held = [
-            f"{a} {row[f'cover {a}']:.2f} ({row[f'cover_lai {a}']:.2f})"
-            + (", warned" if row.get(f"warned {a}") else "")
-            for a in arms
-        ]
-        said = "own physics" if strength == 0 else f"{fault} {strength:g}x"
-        parts = [f"- **{said}**: {', '.join(held)}"]
+    rows = result["verdicts"]
+    named = {(r["fault"], r["strength"]): _fault(r["fault"], r["strength"]) for r in rows}
+    arms = [key.removeprefix("cover ") for key in rows[0] if key.startswith("cover ")]
+    held = [[named[r["fault"], r["strength"]], *(_held(r, arm) for arm in arms)] for r in rows]
+    found: dict[tuple[str, str], dict[tuple[str, float], str]] = {}
+    for fault, strength in named:
         for other in result.get(f"differences_{fault}", []):
             if other["strength"] == strength and other["gap"] == "all":
-                low, high = other["nat_low"], other["nat_high"]
-                word = "better" if low > 0 else "worse" if high < 0 else "not told apart"
-                parts.append(
-                    f"{other['arm']} against {other['against']} {other['nat']:+.3f} nat "
-                    f"({low:+.3f} to {high:+.3f}), CRPS {other['crps']:+.1%}, {word}"
-                )
-        lines.append("; ".join(parts) + ".")
-    return "\n".join(lines)
+                pair = (other["arm"], other["against"])
+                found.setdefault(pair, {})[fault, strength] = _gain(other)
+    pairs = [f"{arm} against {against}" for arm, against in found]
+    gains = [[text, *(by.get(at, "") for by in found.values())] for at, text in named.items()]
+    return "\n".join(
+        [
+            f"{result['options']['fields']} fields from the model's own prior, seen through "
+            "operators with one fault. Share of withheld reflectance inside the 90 % interval, in "
+            "brackets of the LAI; *warned*: the arm's report on these fields, `physfuse report`, "
+            "has a warning:",
+            "",
+            *_table(["fault", *arms], held),
+            "",
+            "Gain in log score per band value in nat (above zero: better), 95 % by field, and the "
+            "change of the CRPS; in bold where the interval leaves zero out:",
+            "",
+            *_table(["fault", *pairs], gains),
+        ]
+    )
+
+
+def _fault(fault: str, strength: float) -> str:
+    return "own physics" if strength == 0 else f"{fault} {strength:g}x"
+
+
+def _held(row: dict[str, Any], arm: str) -> str:
+    """Coverage of one arm, and whether its report warns."""
+    text = f"{row[f'cover {arm}']:.2f} ({row[f'cover_lai {arm}']:.2f})"
+    return f"{text}, *warned*" if row.get(f"warned {arm}") else text
+
+
+def _gain(row: dict[str, Any]) -> str:
+    """Gain of one arm on another."""
+    low, high = row["nat_low"], row["nat_high"]
+    nat = f"{row['nat']:+.3f}"
+    nat = f"**{nat}**" if low > 0 or high < 0 else nat
+    return f"{nat} ({low:+.3f} to {high:+.3f}), {row['crps']:+.1%}"
+
+
+def _table(head: list[str], rows: list[list[str]]) -> list[str]:
+    """Lines of a table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return [f"| {' | '.join(line)} |" for line in lines]
 
 
 def bare_soil(result: dict[str, Any]) -> str:

@@ -74,8 +74,10 @@ def test_planted_misfits_are_told_with_coverage_and_gain(results_page: ModuleTyp
             "differences_soil": [difference, {**difference, "gap": 15.0, "nat": 9.0}],
         }
     )
-    assert "- **soil 2x**: a 0.70 (0.61); b against a +0.100 nat (+0.040 to +0.160)" in text
-    assert "CRPS -6.0%, better." in text
+    assert "| fault | a |" in text
+    assert "| soil 2x | 0.70 (0.61) |" in text
+    assert "| fault | b against a |" in text
+    assert "| soil 2x | **+0.100** (+0.040 to +0.160), -6.0% |" in text
     assert "9.0" not in text
 
 
