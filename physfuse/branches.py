@@ -15,8 +15,8 @@ from torch import Tensor
 
 from physfuse.calibration import Calibration, calibration_of
 from physfuse.context import CLASS
-from physfuse.inference.gauss_newton import Problem
 from physfuse.inference.posterior import Posterior, StatePosterior, shares_by_difference
+from physfuse.inference.problem import Problem
 from physfuse.inference.state import Variable
 from physfuse.models.assembly import learned_posterior, shipped_encoders
 from physfuse.models.card import Card, Trained, shipped_card

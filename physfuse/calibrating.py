@@ -35,8 +35,8 @@ from physfuse.cube import (
 )
 from physfuse.inference.calibrate import Fit, FitOptions, correlated, fit, uninformed
 from physfuse.inference.calibrate import weak_direction as weak
-from physfuse.inference.gauss_newton import Problem
 from physfuse.inference.marginal import Shared
+from physfuse.inference.problem import Problem
 from physfuse.inference.scalars import Scalar
 from physfuse.inference.state import (
     STATE_TABLE,

@@ -16,8 +16,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from physfuse.inference.gauss_newton import Problem, State
 from physfuse.inference.likelihood import channel_weight, local_state, residual
+from physfuse.inference.problem import Problem, State
 
 LASTING_SHARE = 0.8  # of the variance of the noise
 LASTING_DAYS = 40.0

@@ -22,7 +22,8 @@ from physfuse.identifiability import (
     identifiability,
     null_test,
 )
-from physfuse.inference.gauss_newton import Problem, evaluate
+from physfuse.inference.gauss_newton import evaluate
+from physfuse.inference.problem import Problem
 from physfuse.inference.sampling import draw_prior, observe
 from physfuse.inference.scalars import NO_CHANGES
 from physfuse.inference.state import STATE_TABLE

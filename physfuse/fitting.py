@@ -37,7 +37,7 @@ from physfuse.context import ContextSource, read_context
 from physfuse.cube import Source, check_common_grid, open_optical, open_radar
 from physfuse.fit_report import null_test_on, report_on
 from physfuse.identifiability import Identifiability, population
-from physfuse.inference.gauss_newton import Problem
+from physfuse.inference.problem import Problem
 from physfuse.inference.scalars import NO_CHANGES
 from physfuse.inference.state import STATE_TABLE
 from physfuse.labels import check_labels, read_labels

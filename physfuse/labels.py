@@ -12,9 +12,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from physfuse.csv_lists import places_of
-from physfuse.inference.gauss_newton import Problem
 from physfuse.inference.likelihood import log_student
 from physfuse.inference.moments import summarise
+from physfuse.inference.problem import Problem
 from physfuse.inference.spread import widening
 from physfuse.inference.state import STATE_TABLE, Variable, Varying
 from physfuse.measurements import Measurements, check_days, read_measurements

@@ -12,7 +12,7 @@ from scipy.special import stdtrit
 from torch import Tensor, nn
 
 from physfuse.calibrating import MIN_ACQUISITIONS, problem_at
-from physfuse.inference.gauss_newton import Problem
+from physfuse.inference.problem import Problem
 from physfuse.labels import label_loss, labels_of
 from physfuse.measurements import Measurements
 from physfuse.models.hybrid import Hybrid

@@ -35,7 +35,7 @@ from physfuse.cube import (
 )
 from physfuse.derived import LIGHT_VARIABLES, PRODUCTS
 from physfuse.fields import FieldMaker
-from physfuse.inference.gauss_newton import Problem
+from physfuse.inference.problem import Problem
 from physfuse.inference.scalars import NO_CHANGES
 from physfuse.inference.state import STATE_TABLE, Constant, Fixed, Variable
 from physfuse.output import DailyWriter, check_output_path, input_attributes

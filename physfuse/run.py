@@ -14,18 +14,7 @@ from torch import Tensor
 from physfuse.context import Context
 from physfuse.cube import Grid, OpticalBatch, OpticalCube, RadarBatch, RadarCube
 from physfuse.inference.dynamics import transitions
-from physfuse.inference.gauss_newton import (
-    Options,
-    Problem,
-    Solution,
-    State,
-    Status,
-    collect,
-    iterate,
-    merge,
-    resume,
-    start,
-)
+from physfuse.inference.gauss_newton import Options, iterate, resume, start
 from physfuse.inference.initial import RESTART_LAI, constant_start, first_guess
 from physfuse.inference.likelihood import Stream
 from physfuse.inference.posterior import (
@@ -36,6 +25,7 @@ from physfuse.inference.posterior import (
     season_starts,
     sensor_shares,
 )
+from physfuse.inference.problem import Problem, Solution, State, Status, collect, merge
 from physfuse.inference.scalars import NO_CHANGES, Changes
 from physfuse.inference.state import STATE_TABLE, Variable
 from physfuse.models.hybrid import Hybrid

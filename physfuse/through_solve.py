@@ -10,7 +10,8 @@ from torch import Tensor
 
 from physfuse.inference.adjoint import attach
 from physfuse.inference.dynamics import markov_prior
-from physfuse.inference.gauss_newton import Options, Problem, State, iterate, newton_step
+from physfuse.inference.gauss_newton import Options, iterate, newton_step
+from physfuse.inference.problem import Problem, State
 from physfuse.inference.smoother import Marginals, marginals
 from physfuse.models.hybrid import Hybrid
 

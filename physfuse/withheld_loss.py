@@ -18,15 +18,10 @@ from torch import Tensor
 
 from physfuse.carried import carried, nearest, residuals
 from physfuse.inference.adjoint import linearise_with_graph
-from physfuse.inference.gauss_newton import (
-    Problem,
-    State,
-    linearise,
-    local_inputs,
-    model_residual,
-)
+from physfuse.inference.gauss_newton import linearise, local_inputs, model_residual
 from physfuse.inference.likelihood import Linear, Stream, local_state, log_student
 from physfuse.inference.operators import OpticalOperator
+from physfuse.inference.problem import Problem, State
 from physfuse.inference.smoother import Marginals
 from physfuse.models.hybrid import Hybrid
 from physfuse.through_solve import solved_with_graph

@@ -37,7 +37,7 @@ from physfuse.identifiability.measures import (
     shift_in_sd,
     sums_by_date,
 )
-from physfuse.inference.gauss_newton import Problem
+from physfuse.inference.problem import Problem
 from physfuse.inference.sampling import draw_prior, observe
 from physfuse.run import Run, Solved, build_problem, plan_run, solve
 

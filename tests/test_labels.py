@@ -14,10 +14,11 @@ from physfuse import labels as module
 from physfuse import learning, lessons, through_solve
 from physfuse.errors import CubeError, DomainError, FileFormatError, UnknownNameError
 from physfuse.fitting import fit
-from physfuse.inference.gauss_newton import Options, Problem, iterate
+from physfuse.inference.gauss_newton import Options, iterate
 from physfuse.inference.initial import first_guess
 from physfuse.inference.moments import summarise
 from physfuse.inference.posterior import posterior
+from physfuse.inference.problem import Problem
 from physfuse.inference.state import STATE_TABLE
 from physfuse.labels import Labels, label_loss, labels_of, read_labels
 from physfuse.lessons import FieldLesson, drawn_roles

@@ -16,7 +16,7 @@ from physfuse.cube import open_optical
 from physfuse.identifiability import Departure, Identifiability, Population, population
 from physfuse.identifiability.exchange import EXCHANGES, _chance
 from physfuse.inference.calibrate import simulated_problem
-from physfuse.inference.gauss_newton import Problem
+from physfuse.inference.problem import Problem
 from physfuse.run import Run, build_problem, optima, plan_run
 
 N_PIXELS = 24

@@ -9,8 +9,9 @@ import torch
 
 from physfuse import through_solve
 from physfuse import withheld_loss as module
-from physfuse.inference.gauss_newton import Options, Problem, iterate
+from physfuse.inference.gauss_newton import Options, iterate
 from physfuse.inference.initial import first_guess
+from physfuse.inference.problem import Problem
 from physfuse.models.hybrid import Hybrid, untrained
 from physfuse.withheld_loss import Judged, Windows, draw_windows, hidden_by, withheld_loss, without
 

@@ -33,20 +33,11 @@ from torch import Tensor
 from benchmarks.science import own_prior, twin
 from benchmarks.science.record import Record, parser
 from physfuse.errors import PhysfuseWarning
-from physfuse.inference.gauss_newton import (
-    Options,
-    Problem,
-    Solution,
-    Status,
-    evaluate,
-    iterate,
-    linearise,
-    merge,
-    resume,
-)
+from physfuse.inference.gauss_newton import Options, evaluate, iterate, linearise, resume
 from physfuse.inference.initial import first_guess
 from physfuse.inference.moments import summarise
 from physfuse.inference.posterior import Posterior, posterior
+from physfuse.inference.problem import Problem, Solution, Status, merge
 from physfuse.inference.sampling import draw_prior, observe
 from physfuse.models.assembly import (
     encode,

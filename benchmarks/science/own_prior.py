@@ -19,7 +19,7 @@ import xarray as xr
 
 from benchmarks.science.record import Record, parser, spread
 from physfuse.cube import open_optical, open_radar
-from physfuse.inference.gauss_newton import Status
+from physfuse.inference.problem import Status
 from physfuse.inference.sampling import draw_prior, observe
 from physfuse.inference.spread import TABLE, spread_groups
 from physfuse.inference.state import STATE_TABLE, Variable, Varying, state_table

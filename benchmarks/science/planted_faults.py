@@ -27,7 +27,6 @@ import torch
 from torch import Tensor
 
 from physfuse import prediction, streams
-from physfuse.inference.gauss_newton import Problem
 from physfuse.inference.operators import (
     CANOPY_WATER,
     SOIL_INPUTS,
@@ -36,6 +35,7 @@ from physfuse.inference.operators import (
     OpticalOperator,
     RadarOperator,
 )
+from physfuse.inference.problem import Problem
 from physfuse.radiative.bare_soil import bare_soil_model
 from physfuse.radiative.clumping import (
     clumped_geometry,

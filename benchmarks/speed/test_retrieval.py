@@ -20,8 +20,8 @@ import xarray as xr
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from physfuse.cube import open_optical, open_radar
-from physfuse.inference.gauss_newton import Status
 from physfuse.inference.moments import Summary, summarise
+from physfuse.inference.problem import Status
 from physfuse.retrieval import BATCH_PIXELS
 from physfuse.run import Run, Solved, build_problem, plan_run, solve
 from physfuse.simulation import simulate_fields

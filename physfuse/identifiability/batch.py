@@ -13,9 +13,10 @@ from torch import Tensor
 
 from physfuse.calibration import NORMAL_95, Calibration
 from physfuse.inference.calibrate import correlated
-from physfuse.inference.gauss_newton import Problem, evaluate
+from physfuse.inference.gauss_newton import evaluate
 from physfuse.inference.likelihood import Stream
 from physfuse.inference.posterior import Posterior, StatePosterior, posterior
+from physfuse.inference.problem import Problem
 from physfuse.inference.state import StateLayout
 from physfuse.radiative.errors import DomainError
 from physfuse.run import Solved

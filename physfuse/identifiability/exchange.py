@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from physfuse.inference.calibrate import simulated_problem
-from physfuse.inference.gauss_newton import Problem
+from physfuse.inference.problem import Problem
 from physfuse.inference.state import StateLayout
 
 PER_PIXEL, LEAST_SIMULATED = 2, 192  # simulated pixels for each one, and at least

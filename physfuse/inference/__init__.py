@@ -6,9 +6,10 @@ factors, the exact smoother with a border of constants, and damped Gauss-Newton 
 
 from __future__ import annotations
 
-from .gauss_newton import Options, Problem, Solution, State, Status, iterate
+from .gauss_newton import Options, iterate
 from .operators import OpticalOperator, RadarOperator
 from .posterior import Posterior, StatePosterior, posterior, sensor_shares
+from .problem import Problem, Solution, State, Status
 from .smoother import BorderedSystem, Factorisation, Marginals, factorise, marginals
 from .state import STATE_TABLE, Constant, Fixed, StateLayout, Variable, Varying, state_table
 

@@ -20,17 +20,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from .dynamics import jump_weights, markov_prior, prior_force
-from .gauss_newton import (
-    Problem,
-    State,
-    ceiling,
-    local_inputs,
-    local_offset,
-    model_residual,
-    newton_step,
-    start,
-)
+from .gauss_newton import ceiling, local_inputs, local_offset, model_residual, newton_step, start
 from .likelihood import Linear, Stream, channel_weight, freeze, local_state, residual
+from .problem import Problem, State
 from .smoother import Factorisation, backsolve
 
 KRYLOV = 40  # directions of one adjoint solve

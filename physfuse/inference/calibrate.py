@@ -53,8 +53,8 @@ from torch import Tensor
 
 from physfuse.radiative.errors import DomainError
 
-from .gauss_newton import Problem, Solution, collect
 from .marginal import Shared, resolve, scores
+from .problem import Problem, Solution, collect
 from .sampling import draw_prior, observe
 from .scalars import Scalar
 

@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from .gauss_newton import Problem
 from .likelihood import Stream
+from .problem import Problem
 
 MEMORY = 15.0  # days after which a guess has lost weight by a factor e
 PRIOR_WEIGHT = 0.1  # weight of the prior median against one clear acquisition

@@ -44,18 +44,9 @@ from torch import Tensor
 
 from .dynamics import Prior, markov_prior, transitions
 from .factors import FactorSides
-from .gauss_newton import (
-    Options,
-    Problem,
-    Solution,
-    State,
-    data_factors,
-    newton_step,
-    resume,
-    start,
-    total_cost,
-)
+from .gauss_newton import Options, data_factors, newton_step, resume, start, total_cost
 from .likelihood import STUDENT_NU, channel_weight, local_state, residual
+from .problem import Problem, Solution, State
 from .scalars import Changes, Scalar, changes_of
 from .smoother import Factorisation, Marginals, log_determinant, marginals
 from .state import StateLayout, Variable, Varying, state_layout

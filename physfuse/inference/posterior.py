@@ -17,12 +17,8 @@ from torch import Tensor
 from physfuse.radiative.errors import unknown_name
 
 from .dynamics import Bridge, bridge, markov_prior
-from .gauss_newton import (
-    Problem,
-    Solution,
-    newton_step,
-    sensor_scale,
-)
+from .gauss_newton import newton_step, sensor_scale
+from .problem import Problem, Solution
 from .smoother import Marginals, marginals
 from .spread import widening
 from .state import STATE_TABLE, StateLayout, Variable

@@ -7,8 +7,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from .dynamics import Transitions
-from .gauss_newton import Problem, evaluate
+from .gauss_newton import evaluate
 from .likelihood import CLOUD_MEAN, CLOUD_SD, STUDENT_NU, Stream, freeze, local_state
+from .problem import Problem
 
 
 def draw_prior(

@@ -10,10 +10,11 @@ from torch import Tensor
 
 from physfuse.inference.dynamics import jump_weights, markov_prior
 from physfuse.inference.factors import FactorSides, KnotOrder
-from physfuse.inference.gauss_newton import Problem, gaussian_solution
+from physfuse.inference.gauss_newton import gaussian_solution
 from physfuse.inference.likelihood import Stream
 from physfuse.inference.operators import OpticalOperator, RadarOperator
 from physfuse.inference.posterior import Posterior
+from physfuse.inference.problem import Problem
 from physfuse.inference.smoother import Factorisation, marginals
 from physfuse.inference.state import STATE_TABLE, StateLayout, Variable
 from physfuse.radiative.errors import CheckpointError, DomainError, unknown_name

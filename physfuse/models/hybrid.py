@@ -18,10 +18,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from physfuse.inference.gauss_newton import Problem
 from physfuse.inference.likelihood import GainModel, ResidualModel, Stream
 from physfuse.inference.operators import OpticalOperator, RadarOperator
 from physfuse.inference.pixel_context import PixelContext
+from physfuse.inference.problem import Problem
 from physfuse.inference.state import STATE_TABLE, StateLayout, Variable, Varying
 from physfuse.radiative.errors import DomainError, unknown_name
 from physfuse.radiative.spectral import LAND_BANDS

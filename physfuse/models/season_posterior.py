@@ -10,8 +10,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from physfuse.inference.gauss_newton import Problem
 from physfuse.inference.likelihood import Stream
+from physfuse.inference.problem import Problem
 from physfuse.inference.state import STATE_TABLE, StateLayout, Variable
 from physfuse.radiative.errors import unknown_name
 

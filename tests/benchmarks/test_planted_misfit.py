@@ -13,8 +13,9 @@ import pytest
 import torch
 
 from physfuse.cube import open_optical, open_radar
-from physfuse.inference.gauss_newton import Problem, evaluate
+from physfuse.inference.gauss_newton import evaluate
 from physfuse.inference.initial import first_guess
+from physfuse.inference.problem import Problem
 from physfuse.inference.sampling import draw_prior
 from physfuse.run import build_problem, plan_run
 from physfuse.scores import SplitNormal

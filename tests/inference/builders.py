@@ -13,9 +13,10 @@ from scipy.linalg import block_diag, expm
 from torch import Tensor
 
 from physfuse.inference.dynamics import transitions
-from physfuse.inference.gauss_newton import Problem, State, data_factors
+from physfuse.inference.gauss_newton import data_factors
 from physfuse.inference.likelihood import Linear, Stream
 from physfuse.inference.operators import Linearisation, Operator, OpticalOperator, RadarOperator
+from physfuse.inference.problem import Problem, State
 from physfuse.inference.sampling import draw_prior, observe
 from physfuse.inference.smoother import BorderedSystem
 from physfuse.inference.state import (

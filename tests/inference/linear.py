@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from physfuse.inference.dynamics import transitions
-from physfuse.inference.gauss_newton import Problem
+from physfuse.inference.problem import Problem
 from physfuse.inference.scalars import Changes, Scalar
 from physfuse.inference.state import Constant, Variable, Varying, state_layout
 from physfuse.inference.transforms import Identity, Log

@@ -14,18 +14,10 @@ from torch import Tensor
 from physfuse.inference import adjoint
 from physfuse.inference.adjoint import attach, cost_gradient, linearise_with_graph
 from physfuse.inference.dynamics import jump_weights, markov_prior
-from physfuse.inference.gauss_newton import (
-    Options,
-    Problem,
-    State,
-    evaluate,
-    iterate,
-    newton_step,
-    resume,
-    start,
-)
+from physfuse.inference.gauss_newton import Options, evaluate, iterate, newton_step, resume, start
 from physfuse.inference.initial import first_guess
 from physfuse.inference.likelihood import freeze
+from physfuse.inference.problem import Problem, State
 from physfuse.inference.sampling import draw_prior, observe
 from physfuse.inference.smoother import (
     Factorisation,

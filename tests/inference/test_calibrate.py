@@ -18,8 +18,9 @@ from physfuse.inference.calibrate import (
     uninformed,
     weak_direction,
 )
-from physfuse.inference.gauss_newton import Options, Problem, Solution, iterate
+from physfuse.inference.gauss_newton import Options, iterate
 from physfuse.inference.marginal import Shared
+from physfuse.inference.problem import Problem, Solution
 
 from .builders import DOUBLE
 from .linear import INTERVAL, LINEAR_SCALARS, linear_problem, scalar

@@ -9,9 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from physfuse.inference.gauss_newton import Options, Problem, iterate
+from physfuse.inference.gauss_newton import Options, iterate
 from physfuse.inference.initial import constant_start, first_guess
 from physfuse.inference.operators import OpticalOperator, RadarOperator
+from physfuse.inference.problem import Problem
 
 from .builders import make_problem
 from .test_gauss_newton import KNOT_DAY, simulated

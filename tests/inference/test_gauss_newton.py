@@ -13,13 +13,9 @@ from physfuse.inference import gauss_newton, likelihood
 from physfuse.inference.dynamics import markov_prior, transitions
 from physfuse.inference.gauss_newton import (
     Options,
-    Problem,
-    Solution,
-    Status,
     evaluate,
     iterate,
     linearise,
-    merge,
     newton_step,
     sensor_scale,
     start,
@@ -27,6 +23,7 @@ from physfuse.inference.gauss_newton import (
 )
 from physfuse.inference.initial import constant_start, first_guess
 from physfuse.inference.posterior import posterior
+from physfuse.inference.problem import Problem, Solution, Status
 from physfuse.inference.sampling import draw_prior, observe
 from physfuse.inference.smoother import marginals
 from physfuse.inference.state import Varying, state_table
@@ -341,41 +338,6 @@ def test_status_is_per_pixel():
     assert not done.all()
     assert (cut.status == torch.where(done, 0, 1)).all()
     torch.testing.assert_close(cut.state.x[:, done], full.state.x[:, done])
-
-
-def test_merge_takes_the_likelier_of_two_starts():
-    problem, _, _ = simulated(6, seed=4)
-    first = solve(problem, Options(max_iterations=4))
-    pixels = torch.tensor([5, 0, 2])
-    second = solve(problem.take(pixels), Options(max_iterations=12), lai=0.3)
-    second = replace(second, cost=first.cost[pixels] + torch.tensor([-1.0, 1.0, -2.0]).double())
-    merged = merge(first, second, pixels)
-    replaced = {5: 0, 2: 2}
-    for p in range(6):
-        source, q = (second, replaced[p]) if p in replaced else (first, p)
-        assert merged.cost[p] == source.cost[q]
-        assert merged.status[p] == source.status[q]
-        torch.testing.assert_close(merged.state.x[:, p], source.state.x[:, q])
-        torch.testing.assert_close(merged.state.c[p], source.state.c[q])
-        torch.testing.assert_close(merged.state.weights[:, p], source.state.weights[:, q])
-        for ours, theirs in zip(merged.state.linear, source.state.linear, strict=True):
-            torch.testing.assert_close(ours.channel[p], theirs.channel[q])
-        for mine, yours in zip(merged.state.frozen, source.state.frozen, strict=True):
-            torch.testing.assert_close(mine.sd[p], yours.sd[q])
-    spent = first.iterations.clone()
-    spent[pixels] += second.iterations
-    assert merged.iterations.tolist() == spent.tolist()
-
-
-def test_merge_with_nothing_better_is_the_first():
-    problem, _, _ = simulated(4, seed=4)
-    first = solve(problem)
-    pixels = torch.tensor([1, 3])
-    worse = solve(problem.take(pixels), Options(max_iterations=1), lai=9.0)
-    assert (worse.cost > first.cost[pixels]).all()
-    merged = merge(first, worse, pixels)
-    torch.testing.assert_close(merged.state.x, first.state.x)
-    assert merged.cost.tolist() == first.cost.tolist()
 
 
 def test_an_acquisition_without_values_changes_nothing():

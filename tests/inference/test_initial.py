@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from physfuse.inference.gauss_newton import Options, Problem, Status, iterate
+from physfuse.inference.gauss_newton import Options, iterate
 from physfuse.inference.initial import constant_start, first_guess
+from physfuse.inference.problem import Problem, Status
 from physfuse.inference.sampling import observe
 from physfuse.inference.state import Fixed, state_table
 

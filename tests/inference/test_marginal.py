@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from physfuse.inference import marginal
-from physfuse.inference.gauss_newton import Options, Problem, Solution, iterate
+from physfuse.inference.gauss_newton import Options, iterate
 from physfuse.inference.initial import first_guess
 from physfuse.inference.marginal import (
     Shared,
@@ -19,6 +19,7 @@ from physfuse.inference.marginal import (
     resolve,
     scores,
 )
+from physfuse.inference.problem import Problem, Solution
 from physfuse.inference.sampling import draw_prior, observe
 from physfuse.inference.state import STATE_TABLE, Varying
 

@@ -26,10 +26,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from physfuse.inference.gauss_newton import Options, Problem, Status, evaluate, iterate
+from physfuse.inference.gauss_newton import Options, evaluate, iterate
 from physfuse.inference.initial import first_guess
 from physfuse.inference.moments import Summary, summarise
 from physfuse.inference.posterior import posterior
+from physfuse.inference.problem import Problem, Status
 from physfuse.inference.sampling import draw_prior, observe
 
 from .builders import DOUBLE, make_problem, row

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from physfuse.inference.dynamics import prior_blocks, transitions
-from physfuse.inference.gauss_newton import Problem, Solution, iterate, sensor_scale
+from physfuse.inference.gauss_newton import iterate, sensor_scale
 from physfuse.inference.initial import first_guess
 from physfuse.inference.posterior import Posterior, posterior, season_starts, sensor_shares
+from physfuse.inference.problem import Problem, Solution
 from physfuse.inference.sampling import draw_prior, observe
 from physfuse.inference.smoother import factorise, marginals
 from physfuse.inference.spread import spread_factors, widening

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from physfuse.inference.dynamics import markov_prior, prior_blocks
-from physfuse.inference.gauss_newton import Problem, State, data_factors, gaussian_solution, start
+from physfuse.inference.gauss_newton import data_factors, gaussian_solution, start
 from physfuse.inference.likelihood import Stream
 from physfuse.inference.operators import Operator
+from physfuse.inference.problem import Problem, State
 from physfuse.inference.sampling import draw_prior, observe
 from physfuse.inference.smoother import marginals
 from physfuse.inference.state import STATE_TABLE, Fixed, Variable, state_table

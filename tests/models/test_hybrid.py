@@ -10,10 +10,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from physfuse.inference.gauss_newton import Options, Problem, evaluate, iterate
+from physfuse.inference.gauss_newton import Options, evaluate, iterate
 from physfuse.inference.initial import first_guess
 from physfuse.inference.pixel_context import PixelContext
 from physfuse.inference.posterior import Posterior, posterior
+from physfuse.inference.problem import Problem
 from physfuse.inference.sampling import draw_prior, observe
 from physfuse.models.hybrid import Hybrid, untrained
 from physfuse.models.hybrid_card import CARD, WEIGHTS, hybrid_card, load_hybrid, save_hybrid

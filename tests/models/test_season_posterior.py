@@ -11,10 +11,10 @@ from torch import Tensor
 
 from physfuse.derived import CanopyLight, light_moments, product_summary
 from physfuse.inference import StatePosterior
-from physfuse.inference.gauss_newton import Problem
 from physfuse.inference.likelihood import Stream
 from physfuse.inference.moments import summarise
 from physfuse.inference.posterior import Posterior
+from physfuse.inference.problem import Problem
 from physfuse.inference.sampling import draw_prior, observe
 from physfuse.inference.state import STATE_TABLE, optical_misfit, state_table
 from physfuse.inference.transforms import Log
