@@ -240,8 +240,14 @@ def calibration(result: dict[str, Any]) -> str:
 def origin(name: str, result: dict[str, Any]) -> str:
     """Where a result came from."""
     facts = result["circumstances"]
+    given = [
+        f"--{key.replace('_', '-')}" + ("" if value is True else f" {value}")
+        for key, value in result.get("options", {}).items()
+        if key != "processes" and value is not None and value is not False
+    ]
+    command = " ".join([f"python -m benchmarks.science.{name}", *given])
     return (
-        f"*`python -m benchmarks.science.{name}`, commit {facts['commit']}, {facts['time']}, "
+        f"*`{command}`, commit {facts['commit']}, {facts['time']}, "
         f"{facts['machine']}, torch {facts['torch']}, {result['seconds']:g} s.*"
     )
 

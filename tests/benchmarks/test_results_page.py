@@ -30,6 +30,7 @@ def result(physics: float, low: float, high: float) -> dict[str, Any]:
             rows.append(["physics", 30.0, channel, metric, physics, low, high, 77])
     return {
         "circumstances": {"commit": "abc", "time": "now", "machine": "one", "torch": "2"},
+        "options": {"processes": 2, "per_gap": 3, "development": False, "jumps": True},
         "seconds": 1.5,
         "left_out": {"climatology": "no other year"},
         "scores": [",".join(map(str, row)) for row in [COLUMNS, *rows]],
@@ -52,7 +53,7 @@ def test_wins_and_losses_are_said_as_the_intervals_say(
     assert f"RMSE of NDVI {numbers}, {word}" in text
     assert "climatology is left out: no other year." in text
     assert "(77 targets)" in text
-    assert "commit abc" in text
+    assert "`python -m benchmarks.science.spain --per-gap 3 --jumps`, commit abc" in text
 
 
 def test_planted_misfits_are_told_with_coverage_and_gain(results_page: ModuleType):
