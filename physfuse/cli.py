@@ -37,9 +37,10 @@ examples:
   physfuse retrieve --optical kept.nc --predict withheld.nc --predict-out seen.nc --out daily.nc"""
 
 _CALIBRATE = """\
-Calibrate what all pixels share on a sample of them: water cloud coefficients, roughness, orbit
-offsets, noise, misfit, time scales. What the data do not say stays at the state table's value. The
-JSON file holds values, 90 % intervals and correlations, for retrieve --calibration."""
+Calibrate what all pixels share on a sample of them: water cloud coefficients, roughness, soil
+moisture, orbit offsets, noise, misfit, time scales. What the data do not say stays at the state
+table's value. The JSON file holds values, 90 % intervals and correlations, for retrieve
+--calibration."""
 
 _CALIBRATE_EXAMPLES = """\
 examples:
