@@ -90,7 +90,7 @@ def test_importing_the_package_loads_nothing_heavy():
 
 
 def test_help_of_the_command_line_loads_nothing_heavy():
-    statement = "import physfuse.cli as cli\ncli._parser().format_help()"
+    statement = "from physfuse import cli, cli_parser\ncli_parser.argument_parser().format_help()"
     assert modules_after(statement).isdisjoint({*HEAVY, *OPTIONAL})
 
 
