@@ -13,8 +13,8 @@ import numpy as np
 from benchmarks.science.record import Record, data_folder, parser
 from benchmarks.science.withheld import keep_scores, side_by_side
 from physfuse.evaluation.arms import Arm
+from physfuse.evaluation.judging import Predictions, judge, predict
 from physfuse.evaluation.points import Points, open_points
-from physfuse.evaluation.verb import Predictions, judge, predict
 from physfuse.evaluation.withholding import Target, check_targets
 from physfuse.scores import SplitNormal
 

@@ -17,8 +17,8 @@ import xarray as xr
 from benchmarks.science.record import Record, data_folder, parser
 from benchmarks.science.withheld import NOTES, against_linear, keep_scores, side_by_side
 from physfuse.evaluation.arms import NDVI, Arm
+from physfuse.evaluation.judging import Evaluation, judge, predict
 from physfuse.evaluation.points import BLOCK_DAYS, open_points
-from physfuse.evaluation.verb import Evaluation, judge, predict
 from physfuse.evaluation.withholding import check_targets, read_targets
 
 CLEAR = 0.97

@@ -27,10 +27,10 @@ from benchmarks.science.withheld import (
 )
 from physfuse.evaluation.arms import JUDGED, NDVI, model_arms
 from physfuse.evaluation.fitting import FOLDS
+from physfuse.evaluation.judging import Evaluation, judge, predict
 from physfuse.evaluation.page import ALL_BANDS
 from physfuse.evaluation.points import open_points
 from physfuse.evaluation.table import Cases
-from physfuse.evaluation.verb import Evaluation, judge, predict
 from physfuse.evaluation.withholding import check_targets, draw_targets, read_targets
 from physfuse.measurements import read_measurements
 from physfuse.scores import SplitNormal, coverage, r_squared, summary, widened

@@ -10,9 +10,9 @@ import numpy as np
 
 from benchmarks.science.record import Record, spread
 from physfuse.evaluation.arms import NDVI, NDVI_OF_BANDS
+from physfuse.evaluation.judging import Evaluation
 from physfuse.evaluation.page import ALL_BANDS
 from physfuse.evaluation.table import Row, to_csv
-from physfuse.evaluation.verb import Evaluation
 from physfuse.scores import bars
 
 KEPT = (NDVI, NDVI_OF_BANDS, "B04", "B08", ALL_BANDS)

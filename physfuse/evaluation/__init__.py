@@ -9,9 +9,10 @@
 from __future__ import annotations
 
 from .bootstrap import BlockBootstrap, Interval, paired_bootstrap
+from .judging import Evaluation
 from .points import Points, open_points
 from .table import Row, Table
-from .verb import Evaluation, evaluate
+from .verb import evaluate
 from .withholding import Target, draw_targets, read_targets
 
 __all__ = [

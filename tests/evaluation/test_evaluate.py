@@ -24,7 +24,8 @@ from physfuse.errors import (
 )
 from physfuse.evaluation import Evaluation, evaluate, open_points, read_targets
 from physfuse.evaluation.table import COLUMNS, IN_SITU
-from physfuse.evaluation.verb import FILES, MARGIN_DAYS, PICTURES
+from physfuse.evaluation.verb import MARGIN_DAYS
+from physfuse.evaluation.writing import FILES, PICTURES
 from physfuse.inference.state import STATE_TABLE
 from physfuse.measurements import Measurements, check_days, range_of, read_measurements
 from physfuse.variables import DERIVED_ATTRIBUTES
