@@ -246,7 +246,7 @@ def test_a_file_that_was_changed_is_refused(found: tuple[Calibration, Path], tmp
     out = tmp_path / "c.json"
     with pytest.raises(FileFormatError, match="checksum"):
         load_calibration(rewritten(path, out, signed=False, scalars=rows[:-1]))
-    with pytest.raises(FileFormatError, match="lacks timescale.*calibrate again"):
+    with pytest.raises(FileFormatError, match=r"lacks timescale.*calibrate again"):
         load_calibration(rewritten(path, out, signed=True, scalars=rows[:-1]))
     strange = [{**rows[0], "name": "median wcm_c_vv"}, *rows[1:]]
     with pytest.raises(UnknownNameError, match="median wcm_c_vv"):
