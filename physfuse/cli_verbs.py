@@ -6,6 +6,13 @@ import argparse
 import sys
 
 
+def _need_cube(arguments: argparse.Namespace) -> None:
+    from physfuse.errors import CubeError
+
+    if not (arguments.optical or arguments.radar):
+        raise CubeError("no cube given; name one with --optical, --radar or both")
+
+
 def retrieve(arguments: argparse.Namespace) -> None:
     """Retrieve daily maps."""
     from physfuse.branches import check_model
@@ -13,8 +20,7 @@ def retrieve(arguments: argparse.Namespace) -> None:
     from physfuse.retrieval import retrieve
 
     check_model(arguments.model)
-    if not (arguments.optical or arguments.radar):
-        raise CubeError("no cube given; name one with --optical, --radar or both")
+    _need_cube(arguments)
     if (arguments.predict is None) != (arguments.predict_out is None):
         raise CubeError("--predict and --predict-out come together: the cube and where it goes")
     retrieve(
@@ -43,10 +49,8 @@ def calibrate(arguments: argparse.Namespace) -> None:
     """Calibrate what all pixels share."""
     from physfuse.calibrating import SAMPLE, calibrate, calibrate_by_class
     from physfuse.calibration import Calibration, ClassCalibration
-    from physfuse.errors import CubeError
 
-    if not (arguments.optical or arguments.radar):
-        raise CubeError("no cube given; name one with --optical, --radar or both")
+    _need_cube(arguments)
     options = {
         "out": arguments.out,
         "sample": SAMPLE if arguments.sample is None else arguments.sample,
@@ -101,12 +105,10 @@ def report(arguments: argparse.Namespace) -> None:
     """Report on a model."""
     from physfuse.branches import check_model
     from physfuse.calibrating import SAMPLE
-    from physfuse.errors import CubeError
     from physfuse.reporting import report
 
     check_model(arguments.model)
-    if not (arguments.optical or arguments.radar):
-        raise CubeError("no cube given; name one with --optical, --radar or both")
+    _need_cube(arguments)
     found = report(
         arguments.optical,
         arguments.radar,

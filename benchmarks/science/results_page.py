@@ -229,7 +229,7 @@ def calibration(result: dict[str, Any]) -> str:
         said.append(
             f"with the truth {where} ({options[kind]} replicates of {options['pixels']} pixels) "
             f"{together['coverage_90']:.3f} +- {together['standard_error']:.3f}, by scalar "
-            f"{min(inside):.2f} to {max(inside):.2f} +- {each[0]['standard_error']:.2f}"
+            f"{min(inside):.2f} to {max(inside):.2f} +- {each[0]['standard_error']:.3f}"
         )
     return (
         f"The 90 % intervals of {len(result['shifted']) - 1} scalars hold, {'; '.join(said)}. "

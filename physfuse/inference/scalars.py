@@ -53,9 +53,8 @@ CUT: Mapping[str, float] = {"noise": 1.0, "misfit": 1.0}
 POPULATIONS = ("wcm_a_vv", "wcm_a_vh", "wcm_b_vv", "wcm_b_vh", "roughness", "soil_moisture")
 """Rows whose median and spread over the pixels, and the days of what varies, are calibrated.
 
-A climate and a soil decide how wet the ground is and how much that changes; under a prior for all
-climates every prediction is too wide. Medians and spreads of what else varies, and of the soil's
-spectrum, brought nothing more (``python -m benchmarks.science.spain --development``)."""
+A climate and a soil decide how wet the ground is and how much that changes: under one prior for all
+climates, predictions of withheld dates are too wide (``python -m benchmarks.science.spain``)."""
 
 
 @dataclass(frozen=True)
